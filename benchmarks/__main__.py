@@ -1,0 +1,54 @@
+"""What the command prints: `python -m benchmarks [NAME ...] [--runs N]`, one table; it fails if a target is missed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+
+from benchmarks import groupby, nodes, start, tpch
+from benchmarks.measure import Row
+
+BENCHMARKS: dict[str, Callable[[int], Iterator[Row]]] = {
+    "start": start.rows,
+    "groupby": groupby.rows,
+    "nodes": nodes.rows,
+    "tpch": tpch.rows,
+}
+LINE = "{:<36} {:>10} {:>10} {:>7} {:>12} {:>4}"
+
+
+def show(row: Row) -> str:
+    """One line of the table."""
+    sign = "x" if row.bounds == "ratio" else f" {row.unit}"
+    target = "" if row.limit is None else f"<= {row.limit:g}{sign}"
+    return LINE.format(
+        f"{row.name} ({row.unit})",
+        f"{row.flowpipe:.2f}",
+        f"{row.baseline:.2f}",
+        f"{row.ratio:.2f}",
+        target,
+        "" if row.limit is None else "yes" if row.ok else "NO",
+    )
+
+
+def main() -> int:
+    """Run the named benchmarks, all by default."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Ratios of medians, measured in turns.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}; all by default")
+    parser.add_argument("--runs", type=int, default=5, help="counted runs of each command (5)")
+    options = parser.parse_args()
+    for name in options.names:
+        if name not in BENCHMARKS:
+            parser.error(f'unknown benchmark "{name}"; known: {", ".join(BENCHMARKS)}')
+    print(LINE.format("", "flowpipe", "baseline", "ratio", "target", "ok"))
+    missed = 0
+    for name in options.names or BENCHMARKS:
+        for row in BENCHMARKS[name](options.runs):
+            print(show(row), flush=True)
+            missed += not row.ok
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

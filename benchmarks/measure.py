@@ -1,0 +1,121 @@
+"""How a child process is measured: CPU seconds and peak memory as the kernel counts them, medians of runs in turns."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Literal
+
+REPOSITORY = Path(__file__).parents[1]
+DATA = Path(__file__).parent / ".data"
+PYTHON = sys.executable
+FLOWPIPE = (PYTHON, "-m", "flowpipe")
+
+
+@dataclass(frozen=True)
+class Command:
+    """What one run starts.
+
+    `project` is copied, with `inputs` linked into its `data/landing/`, to a folder of its own that the run works in;
+    None means the repository. `reports` says that the last line the child prints is a number, the seconds or
+    microseconds it measured itself.
+    """
+
+    args: Sequence[str]
+    project: Path | None = None
+    inputs: Sequence[Path] = ()
+    reports: bool = False
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One run, or the medians of several: seconds, MiB, and the number the child reported (0.0: none)."""
+
+    cpu: float
+    wall: float
+    peak: float
+    reported: float = 0.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; `limit` bounds the ratio, or with `bounds="value"` what flowpipe took."""
+
+    name: str
+    unit: str
+    flowpipe: float
+    baseline: float
+    limit: float | None = None
+    bounds: Literal["ratio", "value"] = "ratio"
+
+    @property
+    def ratio(self) -> float:
+        return self.flowpipe / self.baseline
+
+    @property
+    def ok(self) -> bool:
+        return self.limit is None or (self.ratio if self.bounds == "ratio" else self.flowpipe) <= self.limit
+
+
+def alternately(commands: Mapping[str, Command], runs: int) -> dict[str, Sample]:
+    """Run every command once, then every command again (A B A B); the medians by name.
+
+    A first round is not counted: it fills the page cache and writes the bytecode.
+    """
+    rounds = [{name: _run(command) for name, command in commands.items()} for _ in range(runs + 1)][1:]
+    return {name: _median([samples[name] for samples in rounds]) for name in commands}
+
+
+def _median(samples: Sequence[Sample]) -> Sample:
+    return Sample(
+        median(s.cpu for s in samples),
+        median(s.wall for s in samples),
+        median(s.peak for s in samples),
+        median(s.reported for s in samples),
+    )
+
+
+def _run(command: Command) -> Sample:
+    with tempfile.TemporaryDirectory(dir=_scratch()) as folder:
+        cwd = REPOSITORY if command.project is None else _copy(command, Path(folder) / "project")
+        return _measure(command, cwd)
+
+
+def _scratch() -> Path:
+    DATA.mkdir(exist_ok=True)
+    return DATA
+
+
+def _copy(command: Command, folder: Path) -> Path:
+    assert command.project is not None
+    shutil.copytree(command.project, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    landing = folder / "data" / "landing"
+    landing.mkdir(parents=True)
+    for path in command.inputs:
+        os.link(path, landing / path.name)
+    return folder
+
+
+def _measure(command: Command, cwd: Path) -> Sample:
+    # The peak that wait4 tells survives exec, so this process must stay small: it imports no data library.
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "HAMILTON_AUTOLOAD_EXTENSIONS": "0"}
+    with tempfile.TemporaryFile(mode="w+", encoding="utf-8") as output:
+        started = time.perf_counter()
+        child = subprocess.Popen(command.args, cwd=cwd, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(child.pid, 0)
+        wall = time.perf_counter() - started
+        child.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        printed = output.read()
+    if child.returncode:
+        raise SystemExit(f"{' '.join(command.args)}: exit {child.returncode}\n{printed}")
+    reported = float(printed.splitlines()[-1]) if command.reports else 0.0
+    return Sample(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / 1024, reported)

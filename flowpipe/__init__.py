@@ -1,0 +1,1 @@
+"""flowpipe: plain Hamilton functions in, audited tables out."""

@@ -1,0 +1,167 @@
+"""What a store's adapter must do: read, stage, publish, remember; and how one is found by name.
+
+An adapter is a class named by an entry point of the group `flowpipe.adapters`. Built-in ones come in
+through the same door. Nothing here knows a concrete store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import polars as pl
+from pydantic import BaseModel
+
+from flowpipe.config import DatasetConfig
+from flowpipe.frames import Staged as Staged
+from flowpipe.frames import StagedFile as StagedFile
+from flowpipe.frames import StagingPlace as StagingPlace
+from flowpipe.partition import Slice
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset of the catalog by its stable name."""
+
+    name: str
+    config: DatasetConfig
+
+
+@dataclass(frozen=True)
+class State:
+    """What an output's slice holds; it commits in the same transaction as the rows.
+
+    `parts` are the fingerprint's parts by name, so that a plan can say what changed.
+    """
+
+    dataset: str
+    slice: str
+    fingerprint: str
+    parts: Mapping[str, str]
+    rows: int
+    run: str
+    published_at: str
+
+
+@dataclass(frozen=True)
+class Held:
+    """What the store says of one slice: its state, or why the state no longer tells the truth.
+
+    `state` is what was last published (None: never). `changed` names what somebody else did since, such as
+    "version 14 (DELETE) is not flowpipe's" or "the file is gone"; None means that the output still is
+    what we published.
+    """
+
+    state: State | None = None
+    changed: str | None = None
+
+
+@dataclass(frozen=True)
+class Pin:
+    """What a read is held to.
+
+    `version` goes into fingerprints and is shown to people ("12"); None means that the store cannot tell, so the step
+    always runs. `token` is the adapter's own, JSON text (a Delta version, file sizes and times); a new `pin` with
+    another token means the input moved.
+    `snapshot` says that a read sees just this version, whatever is written meanwhile.
+    """
+
+    version: str | None
+    token: str
+    snapshot: bool = False
+
+
+class Missing(Exception):
+    """A dataset or slice that is not there; `location` is where it should be, `near` what is there and most like it."""
+
+    def __init__(self, location: str, near: str | None = None) -> None:
+        super().__init__(location)
+        self.location = location
+        self.near = near
+
+
+@dataclass(frozen=True)
+class Publication:
+    """One output that is staged and audited: everything a publish needs, also after a crash."""
+
+    dataset: Dataset
+    slice: Slice
+    staged: Staged
+    state: State
+
+
+class Adapter(Protocol):
+    """One store. Made once per run in the driver; every method but `read`'s result stays there.
+
+    All methods may be called from several threads.
+    """
+
+    def __init__(self, options: BaseModel, root: Path) -> None:
+        """`options` is an instance of the class's `Options`; relative paths are below `root`, the project's folder."""
+
+    Options: type[BaseModel]
+
+    def check(self, dataset: Dataset, *, written: bool) -> Iterable[tuple[tuple[str, ...], str, str | None]]:
+        """What is wrong with a dataset's configuration here: (path of keys, message, hint). Opens nothing."""
+        ...
+
+    def pin(self, dataset: Dataset, part: Slice) -> Pin:
+        """The version that a read of this slice is held to.
+
+        Raises:
+            Missing: there is nothing to read.
+        """
+        ...
+
+    def read(self, dataset: Dataset, part: Slice, pin: Pin, spool: Path) -> pl.LazyFrame:
+        """The rows of a slice as pinned; `spool` is a scratch folder that lives as long as the step."""
+        ...
+
+    def schema(self, dataset: Dataset, part: Slice | None = None) -> Mapping[str, pl.DataType] | None:
+        """Columns and types of what is there now; None when there is nothing."""
+        ...
+
+    def storable(self, schema: Mapping[str, pl.DataType]) -> Mapping[str, pl.DataType]:
+        """The type each column is written as; the caller casts the rows to it before it stages them.
+
+        Raises:
+            DataError: a column that this store cannot hold.
+        """
+        ...
+
+    def is_empty(self, dataset: Dataset, part: Slice) -> bool:
+        """Whether a slice holds no row now (also when there is no table)."""
+        ...
+
+    def place(self, dataset: Dataset, part: Slice, run: str, scratch: Path, state: State) -> StagingPlace:
+        """Where the slice's files are staged; `scratch` is the run's folder for stores without one of their own."""
+        ...
+
+    def publish(self, publication: Publication) -> None:
+        """Make staged rows visible, and their state with them, in one atomic act; calling it again changes nothing.
+
+        Raises:
+            DataError: the rows cannot be published (a NULL or duplicate merge key).
+            PublishError: the store refused.
+        """
+        ...
+
+    def held(self, dataset: Dataset, parts: Sequence[Slice]) -> Mapping[str, Held]:
+        """What the store holds for each slice, by the slice's key."""
+        ...
+
+    def discard(self, staged: Staged) -> None:
+        """Remove staged files that were not published; a published one is never touched."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+        ...
+
+
+def installed() -> dict[str, Any]:
+    """The entry points of all adapters by name, not loaded yet."""
+    from importlib.metadata import entry_points
+    return {point.name: point for point in entry_points(group="flowpipe.adapters")}

@@ -1,0 +1,123 @@
+"""Where one Delta table lies: its folder as deltalake and fsspec name it, and how files there become durable."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+from uuid import uuid4
+
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError, TableNotFoundError
+from fsspec import AbstractFileSystem
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from flowpipe.errors import DataError
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A table's folder; there need not be a table yet."""
+
+    uri: str
+    fs: AbstractFileSystem
+    path: str
+    options: dict[str, str] | None = field(repr=False)
+
+    @classmethod
+    def at(cls, uri: str, options: dict[str, str] | None) -> Folder:
+        fs, path = url_to_fs(uri)
+        return cls(uri, fs, str(path), options)
+
+    def open(self, version: int | None = None) -> DeltaTable | None:
+        """The table at a version, or as it is now; None when there is none.
+
+        Raises:
+            DataError: there is something, but not a table that can be opened.
+        """
+        try:
+            return DeltaTable(self.uri, version=version, storage_options=self.options)
+        except TableNotFoundError:
+            return None
+        except DeltaError as error:
+            raise DataError(f"cannot open the Delta table {self.uri}: {first_line(error)}") from error
+
+    def path_of(self, url: str) -> str:
+        """A path or URL below the folder as `fs` names it."""
+        return str(self.fs._strip_protocol(url))
+
+    def relative(self, url: str) -> str:
+        """A path or URL below the folder, relative to it."""
+        return str(PurePosixPath(self.path_of(url)).relative_to(self.path))
+
+    def within(self, *parts: str) -> str:
+        """A path below the folder as `fs` names it."""
+        return "/".join((self.path, *parts))
+
+    def log_entry(self, version: int) -> str:
+        return self.within("_delta_log", f"{version:020}.json")
+
+    def read(self, path: str) -> bytes | None:
+        """A small file whole; None when it is not there. (fsspec's `cat` would take a path for a pattern.)"""
+        try:
+            content: bytes = self.fs.cat_file(path)
+        except FileNotFoundError:
+            return None
+        return content
+
+    def log_texts(self) -> Iterator[bytes]:
+        """Every entry of the log that is still a file of its own."""
+        with suppress(FileNotFoundError):
+            for path in self.fs.ls(self.within("_delta_log"), detail=False):
+                if path.endswith(".json") and (text := self.read(path)) is not None:
+                    yield text
+
+    def write_once(self, path: str, content: bytes) -> None:
+        """Write a small file whole and durably, or not at all."""
+        if not isinstance(self.fs, LocalFileSystem):
+            self.fs.pipe_file(path, content)
+            return
+        target = Path(path)
+        fresh = not target.parent.exists()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = target.with_name(f".{target.name}.{uuid4().hex}")
+        aside.write_bytes(content)
+        _sync(aside)
+        aside.replace(target)
+        for folder in (target.parent, Path(self.path), Path(self.path).parent) if fresh else (target.parent,):
+            _sync(folder)
+
+    def sync(self, paths: Iterable[str]) -> None:
+        """Make local files outlast a power loss, with the folders that name them; object stores do so by themselves."""
+        if not isinstance(self.fs, LocalFileSystem):
+            return
+        top = Path(self.path)
+        folders: set[Path] = set()
+        for path in map(Path, paths):
+            _sync(path)
+            folders.update(parent for parent in path.parents if parent.is_relative_to(top))
+        for folder in folders:
+            _sync(folder)
+
+    def remove(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            with suppress(FileNotFoundError):
+                self.fs.rm_file(path)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def first_line(error: Exception) -> str:
+    """What delta-rs says, without the trace it appends."""
+    text: Any = str(error)
+    return str(text).strip().splitlines()[0] if str(text).strip() else type(error).__name__

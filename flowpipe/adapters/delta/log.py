@@ -1,0 +1,156 @@
+"""Whose commits a Delta log holds: the states flowpipe published, and what others changed since.
+
+Every publish commits three application transactions, which outlast checkpoints and log cleanup:
+`flowpipe:DATASET:SLICE` is the hash of the state, by which its file is named, `flowpipe.last` the version of the latest
+publish, and `flowpipe.clean_since` the version since which nobody but flowpipe changed a row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+
+from deltalake import DeltaTable
+from deltalake.transaction import CommitProperties, Transaction
+
+from flowpipe.adapters import Dataset, Held, Publication, State
+from flowpipe.adapters.delta.folder import Folder
+
+LAST = "flowpipe.last"
+CLEAN_SINCE = "flowpipe.clean_since"
+MARK = "flowpipe"
+MODE = "flowpipe.mode"
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One entry of the log; `changes` says whether it changed rows (OPTIMIZE, VACUUM and new columns do not)."""
+
+    operation: str | None
+    changes: bool
+    ours: bool
+    mode: str | None
+    added: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Published:
+    """A state and the version whose commit published it."""
+
+    state: State
+    version: int
+
+
+class Log:
+    """The log of one table as of one opened version."""
+
+    def __init__(self, table: DeltaTable, folder: Folder) -> None:
+        self.table = table
+        self.version = table.version()
+        self.last = table.transaction_version(LAST)
+        self._clean_since = table.transaction_version(CLEAN_SINCE)
+        self._folder = folder
+        self._commits: dict[int, Commit | None] = {}
+
+    def held(self, dataset: Dataset, slices: Sequence[str]) -> dict[str, Held]:
+        """What was published for each slice, and whether it still is so."""
+        found = self.states(dataset, slices)
+        return {
+            key: Held(found[key].state, self.changed_since(found[key].version)) if key in found else Held()
+            for key in slices
+        }
+
+    def states(self, dataset: Dataset, slices: Sequence[str]) -> dict[str, Published]:
+        """The last published state of each slice that has one; the dataset's former name counts."""
+        found = {}
+        for key in slices:
+            names = filter(None, (dataset.name, dataset.config.was))
+            hashes = (self.table.transaction_version(app_id(name, key)) for name in names)
+            hashed = next((one for one in hashes if one is not None), None)
+            if hashed is not None and (text := self._folder.read(_state_path(self._folder, hashed))) is not None:
+                content = json.loads(text)
+                found[key] = Published(State(**content["state"]), content["version"])
+        return found
+
+    def changed_since(self, version: int) -> str | None:
+        """What somebody else did to the rows after `version`, in words; None: nothing."""
+        clean = self._clean_since is not None and version >= self._clean_since
+        start = max(version, self.last or 0) if clean else version
+        for number in range(start + 1, self.version + 1):
+            commit = self.commit(number)
+            if commit is None:
+                if clean:
+                    return f"version {number} is no longer in the log"
+            elif commit.changes and not commit.ours:
+                operation = f" ({commit.operation})" if commit.operation else ""
+                return f"version {number}{operation} is not flowpipe's"
+            elif commit.ours and commit.mode == "overwrite":
+                return f"version {number} overwrote the whole table"
+        return None if clean else f"a version between {version} and {self._clean_since} is not flowpipe's"
+
+    def last_change(self) -> int:
+        """The last version that changed rows; maintenance does not count."""
+        version = self.version
+        while version > (self.last or 0):
+            commit = self.commit(version)
+            if commit is None or commit.changes:
+                break
+            version -= 1
+        return version
+
+    def clean_since(self, committing: int, *, overwrites: bool) -> int:
+        """The `flowpipe.clean_since` of the commit that is about to become version `committing`."""
+        if overwrites or self.last is None or self._clean_since is None or self.changed_since(self.last):
+            return committing
+        return self._clean_since
+
+    def commit(self, version: int) -> Commit | None:
+        """One entry, read from its file: `history()` numbers versions wrongly where a writer left no commitInfo."""
+        if version not in self._commits:
+            self._commits[version] = read_commit(self._folder, version)
+        return self._commits[version]
+
+
+def read_commit(folder: Folder, version: int) -> Commit | None:
+    """One entry of a log; None when it was cleaned up."""
+    text = folder.read(folder.log_entry(version))
+    if text is None:
+        return None
+    info: Mapping[str, str] = {}
+    changes = False
+    added: list[str] = []
+    for line in text.splitlines():
+        action = json.loads(line)
+        info = action.get("commitInfo", info)
+        for kind in ("add", "remove"):
+            changes = changes or (kind in action and action[kind].get("dataChange", True))
+        if "add" in action:
+            added.append(action["add"]["path"])
+    return Commit(info.get("operation"), changes, MARK in info, info.get(MODE), tuple(added))
+
+
+def app_id(dataset: str, key: str) -> str:
+    """The application transaction that names a slice's state."""
+    return f"flowpipe:{dataset}:{key}"
+
+
+def record(publication: Publication, folder: Folder, version: int, clean_since: int, mode: str) -> CommitProperties:
+    """Write the state beside the table; what this returns commits it, but only as `version`."""
+    content = json.dumps({"state": asdict(publication.state), "version": version}, sort_keys=True).encode()
+    hashed = int.from_bytes(sha256(content).digest()[:8]) >> 1
+    folder.write_once(_state_path(folder, hashed), content)
+    return CommitProperties(
+        custom_metadata={MARK: publication.state.run, MODE: mode},
+        max_commit_retries=0,
+        app_transactions=[
+            Transaction(app_id(publication.dataset.name, publication.slice.key), hashed),
+            Transaction(LAST, version),
+            Transaction(CLEAN_SINCE, clean_since),
+        ],
+    )
+
+
+def _state_path(folder: Folder, hashed: int) -> str:
+    return folder.within("_flowpipe", f"{hashed:016x}.json")

@@ -1,0 +1,192 @@
+"""The store of Delta tables: where its tables lie, what a read of them is held to, and how often a publish is tried."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+from uuid import uuid4
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field
+from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Staged, StagingPlace, State
+from flowpipe.adapters.delta import schema as types
+from flowpipe.adapters.delta.bounds import Bounds, of_slice
+from flowpipe.adapters.delta.commit import RacedError, discard, publish_once
+from flowpipe.adapters.delta.folder import Folder
+from flowpipe.adapters.delta.log import Log
+from flowpipe.errors import PublishError, nearest
+from flowpipe.partition import Slice, of_window, within
+
+_ATTEMPTS = 15
+
+
+class Options(BaseModel):
+    """`url` is a folder or an object store's URL; `options` are the object store's, as delta-rs names them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str
+    options: dict[str, str] = Field(default_factory=dict, repr=False)
+
+
+class Delta:
+    """Delta Lake tables, each in a folder below the store's url."""
+
+    Options: type[BaseModel] = Options
+
+    def __init__(self, options: BaseModel, root: Path) -> None:
+        assert isinstance(options, Options)
+        self._url = options.url.rstrip("/") if "://" in options.url else str((root / options.url).resolve())
+        self._storage = dict(options.options) or None
+
+    def check(self, dataset: Dataset, *, written: bool) -> Iterable[tuple[tuple[str, ...], str, str | None]]:
+        """What this store needs of a dataset."""
+        config = dataset.config
+        if config.table is None:
+            yield (), f'"{dataset.name}" is in a Delta store and has no table', "write `table: NAME`"
+        elif not _is_below(config.table):
+            yield ("table",), f'"{config.table}" is not a folder below the store\'s url', "write it like `daily/delays`"
+        for name in ("path", "query", "format", "options"):
+            if getattr(config, name):
+                yield (name,), f"a Delta table has no {name}", "remove it"
+        if config.partition is not None and config.partition.column is None:
+            yield ("partition",), "a Delta table needs the column that tells a row's window", "add `column: NAME`"
+        if written and config.mode == "replace" and config.partition is None:
+            yield ("mode",), "replace needs a partition", "add `partition: {column: NAME, every: month}`"
+        if written and config.mode == "merge" and not config.key:
+            yield ("mode",), "merge needs a key", "add `key: [NAME]`"
+
+    def pin(self, dataset: Dataset, part: Slice) -> Pin:
+        """Fingerprints of the windows read where flowpipe published them, else the last version that changed rows."""
+        folder = self._folder(dataset)
+        table = folder.open()
+        if table is None:
+            raise Missing(folder.uri, self._near(folder))
+        types.refuse_unreadable(table, folder.uri)
+        log = Log(table, folder)
+        identity = table.metadata().id
+        token = json.dumps({"table": str(identity), "version": log.version})
+        # A table that was dropped and made again counts from 0 again: its identity belongs to its version.
+        version = _fingerprints(log, dataset, part) or f"{log.last_change()}@{str(identity)[:8]}"
+        return Pin(version, token, snapshot=True)
+
+    def read(self, dataset: Dataset, part: Slice, pin: Pin, spool: Path) -> pl.LazyFrame:  # noqa: ARG002
+        """The rows of the pinned version; nothing is spooled, since a version never changes."""
+        folder = self._folder(dataset)
+        version = json.loads(pin.token)["version"]
+        table = folder.open(version)
+        if table is None:
+            raise Missing(folder.uri, self._near(folder))
+        return _rows(pl.scan_delta(table), _bounds(dataset, part, types.of_table(table)))
+
+    def schema(self, dataset: Dataset, part: Slice | None = None) -> Mapping[str, pl.DataType] | None:  # noqa: ARG002
+        """The table's columns; all its slices have the same."""
+        table = self._folder(dataset).open()
+        return None if table is None else types.of_table(table)
+
+    def storable(self, schema: Mapping[str, pl.DataType]) -> Mapping[str, pl.DataType]:
+        """The type that each column is written as."""
+        return types.storable(schema)
+
+    def is_empty(self, dataset: Dataset, part: Slice) -> bool:
+        """Whether a slice holds no row."""
+        table = self._folder(dataset).open()
+        if table is None:
+            return True
+        rows = _rows(pl.scan_delta(table), _bounds(dataset, part, types.of_table(table)))
+        return rows.head(1).collect().is_empty()
+
+    def place(self, dataset: Dataset, part: Slice, run: str, scratch: Path, state: State) -> StagingPlace:  # noqa: ARG002
+        """The table's own folder: files that no log entry names are invisible, and become visible without a copy."""
+        return StagingPlace(
+            self._folder(dataset).uri, f"flowpipe-{run}-{uuid4().hex[:12]}", hive=tuple(dataset.config.partition_by)
+        )
+
+    def publish(self, publication: Publication) -> None:
+        """Commit rows and state together; a commit that lost a race is decided anew on the new version."""
+        folder = self._folder(publication.dataset)
+        tries = Retrying(
+            retry=retry_if_exception_type(RacedError),
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=wait_random_exponential(multiplier=0.05, max=1),
+        )
+        try:
+            tries(publish_once, publication, folder)
+        except RetryError as error:
+            raise PublishError(
+                f"{publication.dataset.name} ({publication.slice}): other writers committed first, {_ATTEMPTS} times",
+                hint="run the same command again",
+            ) from error
+
+    def held(self, dataset: Dataset, parts: Sequence[Slice]) -> Mapping[str, Held]:
+        """What was published for each slice, and what others changed since."""
+        keys = [part.key for part in parts]
+        folder = self._folder(dataset)
+        table = folder.open()
+        return Log(table, folder).held(dataset, keys) if table else dict.fromkeys(keys, Held())
+
+    def discard(self, staged: Staged) -> None:
+        """Remove staged files that the log of their table does not name."""
+        if staged.files:
+            discard(staged, self._folder_of(staged.files[0].path))
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+    def _folder(self, dataset: Dataset) -> Folder:
+        return Folder.at(f"{self._url}/{dataset.config.table}", self._storage)
+
+    def _folder_of(self, path: str) -> Folder:
+        """The folder of the table that a staged file belongs to: the nearest above it with a log, else its own."""
+        store = Folder.at(self._url, self._storage)
+        below = PurePosixPath(store.relative(path)).parent
+        for candidate in (below, *below.parents):
+            if store.fs.exists(store.within(str(candidate), "_delta_log")):
+                return Folder.at(f"{self._url}/{candidate}", self._storage)
+        return Folder.at(f"{self._url}/{below}", self._storage)
+
+    def _near(self, folder: Folder) -> str | None:
+        store = Folder.at(self._url, self._storage)
+        if not store.fs.exists(store.path):
+            return None
+        found = [path for path in store.fs.ls(store.path, detail=False) if store.fs.exists(f"{path}/_delta_log")]
+        name = nearest(store.relative(folder.uri), [PurePosixPath(path).name for path in found])
+        return name and f"{self._url}/{name}"
+
+
+def _is_below(table: str) -> bool:
+    parts = table.split("/")
+    return "://" not in table and not any(part in ("", ".", "..") for part in parts)
+
+
+def _bounds(dataset: Dataset, part: Slice, columns: Mapping[str, pl.DataType]) -> Bounds | None:
+    column = dataset.config.partition.column if dataset.config.partition else None
+    return of_slice(part, column, columns.get(column or ""))
+
+
+def _rows(scan: pl.LazyFrame, bounds: Bounds | None) -> pl.LazyFrame:
+    return scan if bounds is None else scan.filter(bounds.expression)
+
+
+def _fingerprints(log: Log, dataset: Dataset, part: Slice) -> str | None:
+    """What flowpipe published for the slice, if that alone decides its rows; None: ask the table's version."""
+    config = dataset.config
+    if config.mode not in ("replace", "append"):
+        # The rows of a merged window also depend on the publishes of other windows.
+        return None
+    slices = [part]
+    if part.window is not None and config.partition is not None:
+        if str(part.window.start.tzinfo) != config.partition.timezone:
+            return None
+        slices = [of_window(window) for window in within(part.window, config.partition.every)]
+    elif part.kind == "whole":
+        return None
+    held = log.held(dataset, [one.key for one in slices]).values()
+    prints = [one.state.fingerprint for one in held if one.state is not None and one.changed is None]
+    if len(prints) < len(slices):
+        return None
+    return prints[0] if len(prints) == 1 else sha256("\n".join(prints).encode()).hexdigest()[:16]

@@ -1,0 +1,8 @@
+"""A store of files in a folder: Parquet, CSV, JSON and Arrow, each slice one file that is replaced whole."""
+
+from __future__ import annotations
+
+from flowpipe.adapters.files.store import Files as Files
+from flowpipe.adapters.files.store import Options as Options
+
+__all__ = ["Files", "Options"]

@@ -1,0 +1,216 @@
+"""How rows become the bytes of each file format, and which options of Polars' readers and writers people may set."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import polars as pl
+
+from flowpipe.errors import Problem, unknown
+
+# What the adapter itself decides: where the bytes are, how they get there, and code, which YAML cannot hold.
+_OURS = {
+    "self", "source", "path", "file", "glob", "storage_options", "credential_provider", "mkdir", "lazy", "engine",
+    "optimizations", "sync_on_close", "metadata", "sinked_paths_callback", "check_extension", "decryption",
+    "encryption", "hidden_file_prefix", "with_column_names", "infer_schema_files", "arrow_schema", "retries",
+}  # fmt: skip
+_TYPED = ("schema_overrides", "schema", "hive_schema")
+_TYPE = re.compile(r"(\w+)(?:\(([^()]*)\))?")
+# A CSV value that does not fit an inferred type is an error, never a NULL (Polars 2.1). So inferring from part of a
+# file is safe, and reading all of it twice costs eight times as much (336,776 flights: 2.4 s against 0.26 s). The other
+# formats are inferred whole: a JSON field that comes late would be left out, an Excel cell of another type be NULL.
+_INFER_ROWS = 10_000
+
+
+@dataclass(frozen=True)
+class Format:
+    """One file format: its names and endings, and the Polars functions whose keywords are its options.
+
+    `write` is None where Polars only reads. `refused` are the types that it cannot write. An `untyped` one is text,
+    whose types are guessed when it is read; one of at most `empty_bytes` has neither rows nor columns to guess from.
+    """
+
+    name: str
+    endings: tuple[str, ...]
+    reader: Callable[..., Any]
+    read: Callable[[list[str], dict[str, Any]], pl.LazyFrame]
+    writer: Callable[..., Any] | None = None
+    write: Callable[[pl.LazyFrame, str, dict[str, Any]], object] | None = None
+    refused: tuple[type[pl.DataType], ...] = (pl.Object,)
+    untyped: bool = False
+    empty_bytes: int = -1
+
+    def takes(self, dtype: pl.DataType) -> bool:
+        """Whether a column of this type, and what is nested in it, can be written.
+
+        >>> by_name("csv").takes(pl.List(pl.Int64)), by_name("json").takes(pl.List(pl.Int64))
+        (False, True)
+        """
+        # Every format is staged as Parquet, which has no struct without fields.
+        if isinstance(dtype, self.refused) or (isinstance(dtype, pl.Struct) and not dtype.fields):
+            return False
+        inner = [dtype.inner] if isinstance(dtype, (pl.List, pl.Array)) else []
+        inner += [field.dtype for field in dtype.fields] if isinstance(dtype, pl.Struct) else []
+        return all(self.takes(one() if isinstance(one, type) else one) for one in inner)
+
+    def scan(self, paths: Sequence[str], options: Mapping[str, Any]) -> pl.LazyFrame:
+        """The rows of the files; options that only the writer knows are left out."""
+        keywords = {name: _typed(name, value) for name, value in options.items() if name in _keywords(self.reader)}
+        return self.read(list(paths), keywords)
+
+    def sink(self, frame: pl.LazyFrame, path: str, options: Mapping[str, Any]) -> None:
+        """Write the rows to exactly `path`; options that only the reader knows are left out."""
+        assert self.write is not None
+        assert self.writer is not None
+        known = _keywords(self.writer)
+        self.write(frame, path, {name: value for name, value in options.items() if name in known})
+
+    def problems(self, options: Mapping[str, Any], *, written: bool) -> Iterator[tuple[tuple[str, ...], Problem]]:
+        """What is wrong with a dataset's `options:`; one that is written may name the reader's too."""
+        # Parquet is staged by flowpipe itself, so its writer's options would say nothing.
+        writer = self.writer if written and self is not PARQUET else None
+        known = _keywords(self.reader) | (_keywords(writer) if writer else set())
+        for name, value in options.items():
+            if name not in known:
+                yield ("options", name), unknown(f"{self.name} option", name, known)
+            elif name in _TYPED:
+                yield from _type_problems(name, value)
+
+
+def by_name(name: str) -> Format | None:
+    """The format called `name`, or whose ending it is.
+
+    >>> by_name("jsonl").name
+    'ndjson'
+    """
+    return next((form for form in FORMATS if name == form.name or name in form.endings), None)
+
+
+def by_ending(path: str) -> Format | None:
+    """The format that a path's ending tells.
+
+    >>> by_ending("airlines.csv.gz").name
+    'csv'
+    """
+    name = PurePosixPath(path).name
+    return next((form for form in FORMATS if any(name.endswith(f".{ending}") for ending in form.endings)), None)
+
+
+def names() -> list[str]:
+    """Every name a format may be called by."""
+    return [name for form in FORMATS for name in dict.fromkeys((form.name, *form.endings))]
+
+
+def type_named(text: str) -> pl.DataType | None:
+    """A Polars type by its name; None when there is none.
+
+    >>> type_named("Int64"), type_named("Decimal(12, 2)"), type_named("Datetime(us, UTC)"), type_named("Int46")
+    (Int64, Decimal(precision=12, scale=2), Datetime(time_unit='us', time_zone='UTC'), None)
+    """
+    match = _TYPE.fullmatch(text.strip())
+    found = getattr(pl, match[1], None) if match else None
+    if match is None or not (isinstance(found, type) and issubclass(found, pl.DataType)):
+        return None
+    words = [word.strip() for word in match[2].split(",")] if match[2] else []
+    try:
+        return found(*(int(word) if word.isdigit() else word for word in words))
+    except (TypeError, ValueError):
+        return None
+
+
+def _type_problems(name: str, value: Any) -> Iterator[tuple[tuple[str, ...], Problem]]:
+    if not isinstance(value, Mapping):
+        yield ("options", name), Problem(f"{name} must be a mapping of columns to types", None, "{year: Int64}")
+        return
+    for column, text in value.items():
+        if type_named(str(text)) is None:
+            yield ("options", name, str(column)), unknown("type", str(text), _type_names())
+
+
+def _type_names() -> list[str]:
+    found = {name: getattr(pl, name) for name in dir(pl) if name[0].isupper()}
+    hidden = {"DataType", "BaseExtension", "Extension", "Object", "Unknown", "Utf8"}
+    return [name for name, value in found.items()
+            if isinstance(value, type) and issubclass(value, pl.DataType) and name not in hidden]  # fmt: skip
+
+
+def _typed(name: str, value: Any) -> Any:
+    return {column: type_named(str(text)) for column, text in value.items()} if name in _TYPED else value
+
+
+def _keywords(function: Callable[..., Any]) -> set[str]:
+    return {name for name in inspect.signature(function).parameters if not name.startswith("_")} - _OURS
+
+
+def _scan_parquet(paths: list[str], options: dict[str, Any]) -> pl.LazyFrame:
+    return pl.scan_parquet(paths, glob=False, **options)
+
+
+def _scan_csv(paths: list[str], options: dict[str, Any]) -> pl.LazyFrame:
+    return pl.scan_csv(
+        paths, glob=False, infer_schema_files=len(paths), **{"infer_schema_length": _INFER_ROWS} | options
+    )
+
+
+def _scan_ndjson(paths: list[str], options: dict[str, Any]) -> pl.LazyFrame:
+    keywords = {"infer_schema_length": None} | options
+    # Alone among the scans it takes every path for a glob, and of several files it looks at the first only.
+    escaped = [re.sub(r"([*?\[])", r"[\1]", path) for path in paths]
+    return pl.concat([pl.scan_ndjson(path, **keywords) for path in escaped], how="diagonal_relaxed")
+
+
+def _scan_ipc(paths: list[str], options: dict[str, Any]) -> pl.LazyFrame:
+    return pl.scan_ipc(paths, glob=False, **options)
+
+
+def _read_json(paths: list[str], options: dict[str, Any]) -> pl.LazyFrame:
+    keywords = {"infer_schema_length": None} | options
+    return pl.concat([pl.read_json(path, **keywords) for path in paths], how="diagonal_relaxed").lazy()
+
+
+def _read_excel(paths: list[str], options: dict[str, Any]) -> pl.LazyFrame:
+    keywords = {"infer_schema_length": None} | options
+    frames: list[pl.DataFrame] = [pl.read_excel(path, **keywords) for path in paths]
+    return pl.concat(frames, how="vertical_relaxed").lazy()
+
+
+def _sink_csv(frame: pl.LazyFrame, path: str, options: dict[str, Any]) -> None:
+    frame.sink_csv(path, check_extension=False, **options)
+
+
+def _sink_ndjson(frame: pl.LazyFrame, path: str, options: dict[str, Any]) -> None:
+    frame.sink_ndjson(path, check_extension=False, **options)
+
+
+def _sink_ipc(frame: pl.LazyFrame, path: str, options: dict[str, Any]) -> None:
+    frame.sink_ipc(path, **options)
+
+
+def _write_json(frame: pl.LazyFrame, path: str, options: dict[str, Any]) -> None:
+    frame.collect().write_json(path, **options)
+
+
+_NESTED = (pl.List, pl.Array, pl.Struct, pl.Map)
+PARQUET = Format("parquet", ("parquet", "pq"), pl.scan_parquet, _scan_parquet, pl.LazyFrame.sink_parquet)
+FORMATS = (
+    PARQUET,
+    Format(
+        "csv", ("csv", "csv.gz"), pl.scan_csv, _scan_csv, pl.LazyFrame.sink_csv, _sink_csv,
+        (pl.Object, pl.Binary, pl.Duration, *_NESTED), untyped=True,
+    ),
+    Format(
+        "ndjson", ("ndjson", "jsonl"), pl.scan_ndjson, _scan_ndjson, pl.LazyFrame.sink_ndjson, _sink_ndjson,
+        (pl.Object, pl.Binary), untyped=True, empty_bytes=0,
+    ),
+    Format(
+        "json", ("json",), pl.read_json, _read_json, pl.DataFrame.write_json, _write_json,
+        (pl.Object, pl.Binary), untyped=True, empty_bytes=len("[]"),
+    ),
+    Format("ipc", ("ipc", "arrow", "feather"), pl.scan_ipc, _scan_ipc, pl.LazyFrame.sink_ipc, _sink_ipc),
+    Format("excel", ("xlsx", "xls", "xlsb"), pl.read_excel, _read_excel),
+)  # fmt: skip

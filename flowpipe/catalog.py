@@ -1,0 +1,113 @@
+"""The datasets of the catalog, each with the adapter of its store; adapters are made when first asked for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from flowpipe import adapters
+from flowpipe.adapters import Adapter, Dataset
+from flowpipe.config import Configuration, PartitionBy, StoreConfig, validate_options
+from flowpipe.errors import ConfigError, Problem, unknown
+
+REJECTED = "__rejected"
+
+
+class Catalog:
+    """Datasets by name, and the adapters of the profile's stores."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self._open: dict[str, Adapter] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._configuration.catalog)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._configuration.catalog
+
+    def dataset(self, name: str) -> Dataset:
+        """A dataset by its name, or by that of the rejected rows of one."""
+        if name.endswith(REJECTED):
+            return rejected(self.dataset(name.removesuffix(REJECTED)))
+        return Dataset(name, self._configuration.catalog[name])
+
+    def adapter(self, dataset: Dataset) -> Adapter:
+        """The adapter that keeps a dataset; one per store.
+
+        Raises:
+            ConfigError: the store's adapter is unknown or its options are wrong.
+        """
+        store = dataset.config.store
+        with self._lock:
+            if store not in self._open:
+                self._open[store] = self._make(store, self._configuration.stores[store])
+            return self._open[store]
+
+    def store_problems(self) -> Iterator[Problem]:
+        """What is wrong with the stores' adapters and their options."""
+        for name, config in self._configuration.stores.items():
+            try:
+                self._options(name, config)
+            except ConfigError as error:
+                yield from error.problems
+
+    def dataset_problems(self, dataset: Dataset, *, written: bool) -> Iterator[Problem]:
+        """What is wrong with a dataset's own configuration, as its adapter sees it; opens nothing."""
+        if any(self.store_problems()):
+            return
+        for path, message, hint in self.adapter(dataset).check(dataset, written=written):
+            where = self._configuration.where("catalog", dataset.name, *path)
+            yield Problem(f"dataset {dataset.name}: {message}", where, hint)
+
+    def close(self) -> None:
+        """Close every adapter that was opened."""
+        for adapter in self._open.values():
+            adapter.close()
+        self._open.clear()
+
+    def _make(self, store: str, config: StoreConfig) -> Adapter:
+        made: Adapter = self._class(store, config)(self._options(store, config), self._configuration.root)
+        return made
+
+    def _options(self, store: str, config: StoreConfig) -> Any:
+        options: Mapping[str, Any] = config.model_extra or {}
+        return validate_options(self._class(store, config).Options, options, self._configuration, "stores", store)
+
+    def _class(self, store: str, config: StoreConfig) -> Any:
+        points = adapters.installed()
+        if config.adapter not in points:
+            where = self._configuration.where("stores", store, "adapter")
+            raise ConfigError([unknown("adapter", config.adapter, points, where)])
+        return points[config.adapter].load()
+
+
+def rejected(dataset: Dataset) -> Dataset:
+    """The dataset that keeps the rejected rows of another: `slice`, `run`, `checks`, `row` (JSON), all text.
+
+    It stands in the same store and is replaced slice by slice.
+    """
+    config = dataset.config
+    name = f"{dataset.name}{REJECTED}"
+    own = config.model_copy(
+        update={
+            "path": f"{name}/{{partition}}.parquet" if config.path else None,
+            "table": f"{config.table}{REJECTED}" if config.table else None,
+            "format": None,
+            "options": {},
+            "mode": "replace",
+            "key": [],
+            "order_by": None,
+            "partition": PartitionBy(every="day", column="slice"),
+            "partition_by": ["slice"] if config.table else [],
+            "schema_": None,
+            "on_invalid": "fail",
+            "allow_empty": True,
+            "was": f"{config.was}{REJECTED}" if config.was else None,
+        }
+    )
+    return replace(dataset, name=name, config=own)

@@ -1,0 +1,286 @@
+"""The frozen models of every YAML file under `conf/`, and the one configuration they become."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
+
+from flowpipe import partition
+from flowpipe.conffile import Document
+from flowpipe.errors import ConfigError, Where
+from flowpipe.fields import DatasetName, Duration, Freshness, Limit, Name, NodeName, Reference, Rows, TimeZone
+from flowpipe.partition import Every
+from flowpipe.validation import MalformedError, check, validate
+
+_ModelT = TypeVar("_ModelT", bound=BaseModel)
+
+
+class Model(BaseModel):
+    """A frozen model that takes no unknown key."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class PartitionBy(Model):
+    """A dataset's grain: one window of time per slice."""
+
+    every: Every
+    column: str | None = Field(None, description="the column that tells a row's window; files may do without")
+    timezone: TimeZone = Field("UTC", description="the time zone whose calendar cuts the windows")
+
+
+class Expect(Model):
+    """Table-level checks, made on what is about to be published."""
+
+    rows: Rows | None = Field(None, description='how many rows a slice has: `1000`, `">= 1"`, `"10..500"`')
+    freshness: Freshness | None = Field(None, description='"COLUMN within 2d": the newest value is at most that old')
+    unique: list[str] | None = Field(None, description="columns whose values together occur once")
+
+
+class DatasetConfig(Model):
+    """One dataset of `conf/catalog.yml`."""
+
+    store: str
+    path: str | None = Field(
+        None, description="files: below the store's url; a glob, or `{partition:%Y-%m}` for windows"
+    )
+    table: str | None = None
+    query: str | None = Field(None, description="SQL to read from a database; such a dataset is never written")
+    format: str | None = Field(
+        None, description="files: parquet, csv, ndjson, json, ipc, excel; else by the path's ending"
+    )
+    options: dict[str, Any] = Field(default_factory=dict, description="reader and writer options of the format")
+    mode: Literal["overwrite", "replace", "append", "merge"] = "overwrite"
+    key: list[str] = Field(default_factory=list)
+    order_by: str | None = Field(None, description="merge: an older row never overwrites a newer one")
+    partition: PartitionBy | None = None
+    partition_by: list[str] = Field(default_factory=list, description="delta: hive columns of the table")
+    schema_: Reference | None = Field(None, alias="schema", description='Pandera model or schema, "module:Name"')
+    on_invalid: Literal["fail", "quarantine", "warn"] = "fail"
+    max_invalid: Limit | None = Field(None, description='rows (`100`) or share (`"5%"`) that may be invalid')
+    expect: Expect = Expect()
+    allow_empty: bool = False
+    schema_change: Literal["strict", "add"] = "strict"
+    was: Name | None = Field(None, description="the name this dataset had before")
+    writers: Literal["one", "many"] = "one"
+
+
+class RetryConfig(Model):
+    """How a failed node is tried again."""
+
+    attempts: Annotated[int, Field(ge=1)] = 1
+    wait: Duration = "1s"
+    errors: list[str] = Field(default_factory=lambda: ["Exception"], description="exception names that are tried again")
+
+
+class NodeConfig(Model):
+    """Settings of one node."""
+
+    retry: RetryConfig | None = None
+    always: bool = Field(False, description="run even when nothing changed")
+
+
+class ReadConfig(Model):
+    """A read that differs from its parameter's name or default."""
+
+    dataset: Name
+    trigger: bool = Field(True, description="whether a new version makes the outputs stale")
+
+
+def _window_text(value: Any) -> Any:
+    return str(value) if type(value) is int else value
+
+
+class PartitionsConfig(Model):
+    """The windows a pipeline runs over; `end` is inclusive, absent means the last closed window."""
+
+    every: Every
+    timezone: TimeZone = "UTC"
+    start: Annotated[str, BeforeValidator(_window_text)]
+    end: Annotated[str, BeforeValidator(_window_text)] | None = None
+
+    @field_validator("start", "end")
+    @classmethod
+    def _window(cls, text: str | None, info: ValidationInfo) -> str | None:
+        if text is None or "every" not in info.data:
+            return text
+        try:
+            window = partition.parse(text, info.data["every"], info.data.get("timezone", "UTC"))
+        except ValueError as error:
+            message, _, hint = str(error).partition("; ")
+            raise MalformedError(message, hint) from None
+        start = info.data.get("start")
+        if start and window.start < partition.parse(start, info.data["every"], info.data.get("timezone", "UTC")).start:
+            raise MalformedError(f'the end "{text}" is before the start "{start}"', "write the later window as end")
+        return text
+
+
+def _reads(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {name: {"dataset": read} if isinstance(read, str) else read for name, read in value.items()}
+
+
+def _writes(value: Any) -> Any:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        return value
+    if twice := sorted({name for name in value if value.count(name) > 1}):
+        raise MalformedError(f'"{twice[0]}" is written twice', "name each node once")
+    return {name: name for name in value}
+
+
+class PipelineConfig(Model):
+    """One `conf/pipelines/NAME.yml`, with project and profile merged in."""
+
+    modules: Annotated[list[str], Field(min_length=1)]
+    params: dict[str, Any] = Field(default_factory=dict)
+    config: dict[str, Any] = Field(default_factory=dict, description="Hamilton's configuration: it decides the graph")
+    reads: Annotated[dict[Name, ReadConfig], BeforeValidator(_reads)] = Field(
+        default_factory=dict, description="parameter: dataset, where the names differ"
+    )
+    writes: Annotated[dict[NodeName, Name], BeforeValidator(_writes)] = Field(
+        description="node: dataset; a list when the names are the same"
+    )
+    partitions: PartitionsConfig | None = None
+    retry: RetryConfig = RetryConfig()
+    nodes: dict[NodeName, NodeConfig] = Field(default_factory=dict)
+    always: bool = False
+
+
+class StoreConfig(Model):
+    """One store of a profile; the adapter validates the rest."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    adapter: str
+
+
+class ExecutorConfig(Model):
+    """Where node functions run; the executor validates the rest."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    type: str = "threads"
+
+
+class Defaults(Model):
+    """What every pipeline begins with."""
+
+    params: dict[str, Any] = Field(default_factory=dict)
+    config: dict[str, Any] = Field(default_factory=dict)
+    retry: RetryConfig = RetryConfig()
+    executor: ExecutorConfig = ExecutorConfig()
+
+
+class ProjectConfig(Model):
+    """`conf/project.yml`."""
+
+    name: str
+    profile: Name = "dev"
+    timezone: TimeZone = Field("UTC", description="of every grain and windows that name none")
+    defaults: Defaults = Defaults()
+
+
+class ProfileConfig(Defaults):
+    """One `conf/profiles/NAME.yml`."""
+
+    extends: str | None = None
+    protected: bool = Field(False, description="inherits no stores")
+    stores: dict[Name, dict[str, Any]] = Field(default_factory=dict)
+
+
+class Tree(Model):
+    """All files and flags merged: what a configuration is made of."""
+
+    project: ProjectConfig
+    stores: dict[Name, StoreConfig]
+    executor: ExecutorConfig
+    catalog: dict[DatasetName, DatasetConfig]
+    pipelines: dict[Name, PipelineConfig]
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A project with one profile: every file and flag merged and checked, and the place of every value."""
+
+    root: Path
+    project: ProjectConfig
+    profile: str
+    stores: Mapping[str, StoreConfig] = field(repr=False)
+    executor: ExecutorConfig = field(repr=False)
+    catalog: Mapping[str, DatasetConfig] = field(repr=False)
+    pipelines: Mapping[str, PipelineConfig] = field(repr=False)
+    secrets: frozenset[str] = field(repr=False)
+    document: Document = field(repr=False)
+
+    def where(self, *path: str | int) -> Where | None:
+        """The place of a value, or of what is nearest around it, such as `("catalog", "flights", "mode")`."""
+        return self.document.where(path)
+
+    def where_key(self, *path: str | int) -> Where | None:
+        """The place of a key, or of what is nearest around it."""
+        return self.document.where_key(path)
+
+    def is_secret(self, *path: str | int) -> bool:
+        """Whether a value, or one inside it, came through `${...}` or is a store's dsn, password or options."""
+        return self.document.is_secret(path)
+
+
+def validate_options(
+    options: type[_ModelT], value: Mapping[str, Any], configuration: Configuration, *path: str | int
+) -> _ModelT:
+    """The rest of a store or executor at `path` as the options of its adapter or executor.
+
+    Raises:
+        ConfigError: all that is wrong with them.
+    """
+    result, problems = validate(options, dict(value), configuration.document, path)
+    if problems:
+        raise ConfigError(problems)
+    return result  # type: ignore[no-any-return]  # `validate` gives an `options` where there are no problems
+
+
+def redact(text: str, secrets: Iterable[str]) -> str:
+    """The text with every secret replaced by `***`, the longest first.
+
+    Secrets of one to three characters stay: replacing each `5` or `on` would destroy the text and hide nothing.
+
+    >>> redact("no route to postgres://me:hunter2@db", ["hunter2", "db"])
+    'no route to postgres://me:***@db'
+    """
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= 4:
+            text = text.replace(secret, "***")
+    return text
+
+
+def coerce(value: Any, annotation: Any) -> Any:
+    """A YAML value checked and converted to a Python annotation; a dataclass or pydantic model is built of a mapping.
+
+    Raises:
+        ValueError: the value is not of that type, or no value of that type can be written in YAML.
+
+    >>> coerce(1, float)
+    1.0
+    >>> coerce("ten", int)
+    Traceback (most recent call last):
+    ...
+    ValueError: "ten" is not a whole number (int)
+    """
+    if annotation is inspect.Parameter.empty or annotation is Any:
+        return value
+    name = annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
+    # A model of the user's that says what it does with unknown keys is left to it.
+    extra: Literal["forbid"] | None = None if "extra" in getattr(annotation, "model_config", {}) else "forbid"
+    try:
+        result, flaws = check(annotation, value, extra=extra)
+    except (PydanticUserError, PydanticUndefinedAnnotation):
+        raise ValueError(f"no value of type {name} can be written in YAML") from None
+    if flaws:
+        told = (f"{'.'.join(map(str, f.path))}: {f.message}" if f.path else f"{f.message} ({name})" for f in flaws)
+        raise ValueError("; ".join(told))
+    return result

@@ -1,0 +1,153 @@
+"""What can go wrong, as one tree: every message says where, what, and what to do about it.
+
+    FlowpipeError           1
+    ├── UsageError          2   a flag, a name on the command line, a file that is not there
+    ├── ConfigError         2   all problems of a check, together
+    ├── NodeError           1   a node of the user's failed
+    ├── DataError           3   the data is not what its schema, contract or window says
+    ├── PublishError        4   audited data could not be made visible
+    ├── LockedError        75   another run holds the lock
+    └── Interrupted   130/143   SIGINT or SIGTERM
+
+The number is the exit code of the command.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+
+@dataclass(frozen=True, order=True)
+class Where:
+    """A place in a file; prints as `file:line:column`.
+
+    >>> str(Where("conf/catalog.yml", 3, 7))
+    'conf/catalog.yml:3:7'
+    """
+
+    file: str
+    line: int | None = None
+    column: int | None = None
+
+    def __str__(self) -> str:
+        return ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: what, where, and what to do.
+
+    >>> print(Problem("port must be a number", Where("conf/a.yml", 1, 2), "write 5432"))
+    conf/a.yml:1:2: port must be a number
+      hint: write 5432
+    """
+
+    message: str
+    where: Where | None = None
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        head = f"{self.where}: {self.message}" if self.where else self.message
+        return f"{head}\n  hint: {self.hint}" if self.hint else head
+
+
+class FlowpipeError(Exception):
+    """The root of everything flowpipe raises on purpose."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, where: Where | None = None, hint: str | None = None) -> None:
+        self.problems: tuple[Problem, ...] = (Problem(message, where, hint),)
+        super().__init__(str(self.problems[0]))
+
+    @classmethod
+    def of(cls, problems: Iterable[Problem]) -> Self:
+        """One error of several problems, each told once."""
+        told = tuple(dict.fromkeys(problems))
+        error = cls(told[0].message, where=told[0].where, hint=told[0].hint)
+        error.problems = told
+        error.args = ("\n".join(str(problem) for problem in told),)
+        return error
+
+
+class UsageError(FlowpipeError):
+    """A flag or a name on the command line that cannot be."""
+
+    exit_code = 2
+
+
+class ConfigError(FlowpipeError):
+    """Everything a check found, in the order of files and lines."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        found = dict.fromkeys(problems)
+        self.problems = tuple(sorted(found, key=lambda p: (p.where is not None, str(p.where.file) if p.where else "",
+                                                           (p.where.line or 0, p.where.column or 0)
+                                                           if p.where else (0, 0))))
+        Exception.__init__(self, "\n".join(str(problem) for problem in self.problems))
+
+
+class NodeError(FlowpipeError):
+    """A node of the user's failed; the message names it, its place and the cause."""
+
+    exit_code = 1
+
+
+class DataError(FlowpipeError):
+    """Data that is not what its schema, contract, key or window says; nothing was published."""
+
+    exit_code = 3
+
+
+class PublishError(FlowpipeError):
+    """Audited data could not be made visible; the next run publishes it without computing again."""
+
+    exit_code = 4
+
+
+class LockedError(FlowpipeError):
+    """Another run of this project and profile holds the lock."""
+
+    exit_code = 75
+
+
+class Interrupted(FlowpipeError):
+    """The run was stopped by SIGINT (130) or SIGTERM (143); nothing is half published."""
+
+    def __init__(self, signal_number: int) -> None:
+        self.exit_code = 128 + signal_number
+        super().__init__("interrupted; nothing is half published", hint="run the same command again to go on")
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like `name`, if any is like it.
+
+    >>> nearest("fligths", ["airlines", "flights"])
+    'flights'
+    """
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def unknown(kind: str, name: str, known: Iterable[str], where: Where | None = None) -> Problem:
+    """The one way to say "Unknown X": names the nearest known X, and all of them while they are few.
+
+    >>> print(unknown("store", "lakee", ["lake", "landing"]))
+    unknown store "lakee"
+      hint: did you mean "lake"? known: lake, landing
+    """
+    names: Sequence[str] = sorted(set(known))
+    close = nearest(name, names)
+    hints = [f'did you mean "{close}"?'] if close else []
+    if not names:
+        hints.append("there is none yet")
+    elif len(names) <= 12:
+        hints.append(f"known: {', '.join(names)}")
+    elif not close:
+        hints.append(f"known: {', '.join(names[:12])} and {len(names) - 12} more")
+    return Problem(f'unknown {kind} "{name}"', where, " ".join(hints) or None)

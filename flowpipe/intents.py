@@ -1,0 +1,135 @@
+"""The small durable manifest that decides a step: what it names is published, by this run or by the next one.
+
+Once it is on disk the step is decided. A publish that has happened already changes nothing when it is done again, so
+the next run simply publishes all that a manifest names. Losing one loses only work: the state beside the data tells
+what each output holds.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from flowpipe import partition
+from flowpipe.adapters import Dataset, Publication, Staged, StagedFile, State
+from flowpipe.catalog import Catalog
+from flowpipe.config import DatasetConfig
+from flowpipe.errors import FlowpipeError, Where
+from flowpipe.partition import WHOLE, Slice
+
+
+@dataclass(frozen=True)
+class Intent:
+    """A decided step: its publications, in the order in which they become visible."""
+
+    run: str
+    pipeline: str
+    slice: Slice
+    publications: tuple[Publication, ...]
+
+
+@dataclass(frozen=True)
+class Intents:
+    """The live manifests of one project and profile, one JSON file each."""
+
+    folder: Path
+
+    def save(self, intent: Intent) -> None:
+        """Make a step decided; returns once the manifest would survive a power loss."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self._path(intent)
+        aside = path.with_suffix(".tmp")
+        with aside.open("w", encoding="utf-8") as file:
+            json.dump(_to_json(intent), file)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def remove(self, intent: Intent) -> None:
+        """Forget a step whose publications are all visible."""
+        self._path(intent).unlink(missing_ok=True)
+
+    def live(self, catalog: Catalog) -> Iterator[Intent]:
+        """The manifests of runs that ended before they had published all, oldest first.
+
+        Raises:
+            FlowpipeError: a manifest names a dataset that the catalog no longer has.
+        """
+        for path in sorted(self.folder.glob("*.json")):
+            try:
+                yield _from_json(json.loads(path.read_text(encoding="utf-8")), catalog)
+            except KeyError as error:
+                raise FlowpipeError(
+                    f"a killed run had decided to publish {error}, which the catalog does not have",
+                    where=Where(str(path)),
+                    hint="put the dataset back and run again, or delete this file to give those rows up",
+                ) from None
+
+    def _path(self, intent: Intent) -> Path:
+        return self.folder / f"{intent.run}-{intent.pipeline}-{intent.slice.key.replace('*', 'all')}.json"
+
+
+def _to_json(intent: Intent) -> dict[str, Any]:
+    return {
+        "run": intent.run,
+        "pipeline": intent.pipeline,
+        "slice": _slice_to_json(intent.slice),
+        "publications": [
+            {
+                "dataset": publication.dataset.name,
+                # Options may hold secrets: they are taken from the catalog again.
+                "config": publication.dataset.config.model_dump(mode="json", by_alias=True, exclude={"options"}),
+                "slice": _slice_to_json(publication.slice),
+                "files": [asdict(file) for file in publication.staged.files],
+                "schema": _schema_to_text(publication.staged),
+                "state": asdict(publication.state),
+            }
+            for publication in intent.publications
+        ],
+    }
+
+
+def _from_json(data: dict[str, Any], catalog: Catalog) -> Intent:
+    def publication(entry: dict[str, Any]) -> Publication:
+        now = catalog.dataset(entry["dataset"])
+        config = DatasetConfig.model_validate({**entry["config"], "options": now.config.options})
+        staged = Staged(tuple(StagedFile(**file) for file in entry["files"]), _schema_from_text(entry["schema"]))
+        return Publication(Dataset(now.name, config), _slice_from_json(entry["slice"]), staged, State(**entry["state"]))
+
+    publications = tuple(publication(entry) for entry in data["publications"])
+    return Intent(data["run"], data["pipeline"], _slice_from_json(data["slice"]), publications)
+
+
+def _slice_to_json(part: Slice) -> dict[str, str]:
+    window = part.window
+    bounds = {"every": window.every, "timezone": str(window.start.tzinfo)} if window else {}
+    return {"key": part.key, "kind": part.kind, **bounds}
+
+
+def _slice_from_json(data: dict[str, Any]) -> Slice:
+    if data["kind"] == "window":
+        return partition.of_window(partition.parse(data["key"], data["every"], data["timezone"]))
+    return WHOLE if data["kind"] == "whole" else partition.of_key(data["key"])
+
+
+def _schema_to_text(staged: Staged) -> str:
+    buffer = io.BytesIO()
+    pl.DataFrame(schema=staged.schema).write_ipc(buffer)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def _schema_from_text(text: str) -> pl.Schema:
+    return pl.read_ipc(io.BytesIO(base64.b64decode(text))).schema

@@ -1,0 +1,262 @@
+"""The facade: load a project, check it, plan it, run it."""
+
+from __future__ import annotations
+
+import graphlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from flowpipe import executors, loading, partition, pipeline, plan
+from flowpipe.binding import Binder, Bound
+from flowpipe.catalog import Catalog
+from flowpipe.config import Configuration
+from flowpipe.errors import ConfigError, FlowpipeError, Problem, UsageError, unknown
+from flowpipe.intents import Intents
+from flowpipe.ledger import Ledger, new_run_id
+from flowpipe.modules import ProjectCode
+from flowpipe.partition import Slice
+from flowpipe.plan import Plan
+from flowpipe.records import Record
+from flowpipe.roots import find_root, ledger_path, profile_state
+from flowpipe.run import Runner, RunResult, locked
+from flowpipe.step import Workshop
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which pipelines and windows a plan covers; empty means all."""
+
+    pipelines: tuple[str, ...] = ()
+    partitions: tuple[str, ...] = ()
+    first: str | None = None
+    last: str | None = None
+    force: bool = False
+
+    @property
+    def has_windows(self) -> bool:
+        return bool(self.partitions or self.first or self.last)
+
+
+EVERYTHING = Selection()
+
+
+@dataclass
+class Project:
+    """A folder with `conf/` and `pipelines/`, read with one profile."""
+
+    configuration: Configuration
+    catalog: Catalog
+    _bound: dict[str, Bound] | None = field(default=None, repr=False)
+
+    @classmethod
+    def load(
+        cls, path: str | Path = ".", *, profile: str | None = None, sets: Sequence[str] = (), offline: bool = False
+    ) -> Project:
+        """Read a project's YAML.
+
+        Raises:
+            UsageError: there is no project at or above `path`.
+            ConfigError: everything that is wrong in the YAML files.
+        """
+        configuration = loading.load(find_root(Path(path)), profile=profile, sets=sets, resolve=not offline)
+        return cls(configuration, Catalog(configuration))
+
+    @property
+    def profile(self) -> str:
+        return self.configuration.profile
+
+    def check(self) -> dict[str, Bound]:
+        """Load every module, build every graph and bind it to the catalog; opens no store.
+
+        Returns the pipelines in the order in which they run.
+
+        Raises:
+            ConfigError: all problems of all pipelines.
+        """
+        if self._bound is None:
+            self._bound = self._bind()
+        return self._bound
+
+    def plan(self, selection: Selection = EVERYTHING, *, now: datetime | None = None) -> Plan:
+        """What a run would do, and why.
+
+        Raises:
+            ConfigError: the project has problems, or inputs are missing.
+            UsageError: a pipeline or partition of the selection does not exist.
+        """
+        moment = now or datetime.now(UTC)
+        return plan.make(
+            self._select(selection, moment), self.catalog, self.configuration, now=moment, force=selection.force
+        )
+
+    def run(
+        self,
+        selection: Selection = EVERYTHING,
+        *,
+        on_record: Callable[[Record], None] | None = None,
+        wait: timedelta = timedelta(0),
+        command: str = "",
+    ) -> RunResult:
+        """Run what is missing or stale; how it ended is in the result.
+
+        Raises:
+            ConfigError, UsageError: nothing was started.
+            LockedError: another run holds the lock.
+        """
+        now = datetime.now(UTC)
+        self._select(selection, now)
+        state = profile_state(self.configuration.root, self.profile)
+        with locked(state, wait), Ledger(ledger_path(self.configuration.root)) as ledger:
+            ledger.sweep()
+            run = new_run_id(now)
+
+            def emit(record: Record) -> None:
+                ledger.write(record)
+                if on_record:
+                    on_record(record)
+
+            executor = executors.create(self.configuration.executor, self.configuration)
+            shop = Workshop(
+                run=run,
+                run_time=now,
+                configuration=self.configuration,
+                catalog=self.catalog,
+                executor=executor,
+                intents=Intents(state / "intents"),
+                scratch=state / "scratch" / run,
+                force=selection.force,
+                emit=emit,
+            )
+            try:
+                return Runner(
+                    shop, self.configuration.project.name, command, lambda: self.plan(selection, now=now)
+                ).run()
+            finally:
+                executor.close()
+                self.catalog.close()
+
+    def _bind(self) -> dict[str, Bound]:
+        configuration = self.configuration
+        problems = list(self.catalog.store_problems())
+        problems += executors.problems(configuration.executor, configuration)
+        problems += _writers(configuration)
+        code = ProjectCode(configuration.root / "pipelines")
+        written = frozenset(name for p in configuration.pipelines.values() for name in p.writes.values())
+        bound: dict[str, Bound] = {}
+        used: set[tuple[str, str]] = set()
+        for name, settings in configuration.pipelines.items():
+            try:
+                graph = pipeline.load(name, code, settings, partial(configuration.where, "pipelines", name))
+            except FlowpipeError as error:
+                problems += error.problems
+                used |= {(name, param) for param in settings.params}
+                continue
+            binder = Binder(name, configuration, self.catalog, code, graph, written)
+            bound[name] = binder.bind()
+            problems += binder.problems
+            used |= {(name, param) for param in binder.used_params}
+        problems += _unused_params(configuration, bound, used)
+        order, cycle = _ordered(configuration, bound)
+        problems += cycle
+        if problems:
+            raise ConfigError(problems)
+        return {name: bound[name] for name in order}
+
+    def _select(self, selection: Selection, now: datetime) -> list[tuple[Bound, Sequence[Slice]]]:
+        bounds = self.check()
+        missing = [name for name in selection.pipelines if name not in bounds]
+        if missing:
+            raise ConfigError(unknown("pipeline", name, bounds) for name in missing)
+        chosen = [bound for name, bound in bounds.items() if not selection.pipelines or name in selection.pipelines]
+        if selection.has_windows and not any(bound.config.partitions for bound in chosen):
+            raise UsageError(
+                f"no partitions: {', '.join(bound.name for bound in chosen)} runs as a whole",
+                hint="leave out --partition, --from and --to",
+            )
+        return [(bound, _windows(bound, selection, now)) for bound in chosen]
+
+
+def _windows(bound: Bound, selection: Selection, now: datetime) -> Sequence[Slice]:
+    """The slices of a pipeline that a selection asks for.
+
+    Raises:
+        UsageError: a partition is not a window of the pipeline's grain.
+    """
+    windows = bound.config.partitions
+    if windows is None or not selection.has_windows:
+        return bound.slices(now)
+
+    def parse(text: str) -> partition.Window:
+        try:
+            return partition.parse(text, windows.every, windows.timezone)
+        except ValueError as error:
+            raise UsageError(f"pipeline {bound.name}: {error}") from None
+
+    if selection.partitions:
+        return tuple(partition.of_window(parse(text)) for text in selection.partitions)
+    slices = bound.slices(now)
+    first = parse(selection.first) if selection.first else None
+    last = parse(selection.last) if selection.last else None
+    return tuple(
+        part
+        for part in slices
+        if part.window
+        and (not first or first.start <= part.window.start)
+        and (not last or part.window.start <= last.start)
+    )
+
+
+def _writers(configuration: Configuration) -> Iterable[Problem]:
+    """Datasets that more than one pipeline writes without leave."""
+    writers: dict[str, list[tuple[str, str]]] = {}
+    for name, settings in configuration.pipelines.items():
+        for node, dataset in settings.writes.items():
+            writers.setdefault(dataset, []).append((name, node))
+    for dataset, found in writers.items():
+        entry = configuration.catalog.get(dataset)
+        if len(found) == 1 or entry is None:
+            continue
+        if (
+            entry.writers == "many"
+            and entry.mode in {"append", "merge"}
+            and len({name for name, _ in found}) == len(found)
+        ):
+            continue
+        name, node = found[-1]
+        text = f"dataset {dataset} is written by {' and '.join(f'{p} (node {n})' for p, n in found)}"
+        hint = "let one write it, or set `writers: many` on a dataset of mode append or merge"
+        yield Problem(text, configuration.where("pipelines", name, "writes", node), hint)
+
+
+def _unused_params(
+    configuration: Configuration, bound: dict[str, Bound], used: set[tuple[str, str]]
+) -> Iterable[Problem]:
+    """Params that no pipeline they are given to asks for."""
+    declared: dict[tuple[str, object], list[str]] = {}
+    for name, settings in configuration.pipelines.items():
+        for param in settings.params:
+            key = (param, configuration.where_key("pipelines", name, "params", param))
+            declared.setdefault(key, []).append(name)
+    for (param, _), names in declared.items():
+        if not any((name, param) in used for name in names):
+            known = {entry for name in names if name in bound for entry in bound[name].graph.inputs}
+            yield unknown("param", param, known, configuration.where_key("pipelines", names[0], "params", param))
+
+
+def _ordered(configuration: Configuration, bound: dict[str, Bound]) -> tuple[list[str], list[Problem]]:
+    """Pipelines in dependency order: what one writes another reads."""
+    makers = {write.dataset.name: name for name, entry in bound.items() for write in entry.writes}
+    before = {
+        name: {makers[read.dataset.name] for read in entry.reads.values() if read.dataset.name in makers} - {name}
+        for name, entry in bound.items()
+    }
+    try:
+        return list(graphlib.TopologicalSorter(before).static_order()), []
+    except graphlib.CycleError as error:
+        circle = list(reversed(error.args[1]))
+        text = f"pipelines read each other's datasets in a circle: {' -> '.join(circle)}"
+        where = configuration.where("pipelines", circle[0])
+        return list(bound), [Problem(text, where, "let one of them read a dataset that the others do not write")]

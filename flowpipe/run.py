@@ -1,0 +1,136 @@
+"""A plan's steps to their end: lock, recover what was decided, run what is stale, tell the ledger."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import FrameType
+
+from flowpipe.config import redact
+from flowpipe.errors import FlowpipeError, Interrupted, LockedError
+from flowpipe.plan import Plan, Step
+from flowpipe.records import Outcome, RunEnded, RunStarted, StepEnded, StepStarted
+from flowpipe.step import Workshop, recover, run_step
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended: steps by outcome, and the error that stopped it."""
+
+    run: str
+    outcome: Outcome
+    steps: tuple[tuple[str, Outcome], ...]
+    error: FlowpipeError | None = None
+
+
+@dataclass
+class Runner:
+    """Runs the steps that `make_plan` finds once the lock is held and decided steps are published."""
+
+    shop: Workshop
+    project: str
+    command: str
+    make_plan: Callable[[], Plan]
+
+    def run(self) -> RunResult:
+        """Everything from the first record to the last; errors are in the result."""
+        shop, began = self.shop, time.monotonic()
+        shop.emit(
+            RunStarted(shop.run, datetime.now(UTC), self.project, shop.configuration.profile, self.command, os.getpid())
+        )
+        ended: list[tuple[str, Outcome]] = []
+        error: FlowpipeError | None = None
+        try:
+            with stoppable():
+                self._recover()
+                ended.extend((step.name, self._step(step)) for step in self.make_plan().steps)
+        except FlowpipeError as caught:
+            error = caught
+        finally:
+            shutil.rmtree(shop.scratch, ignore_errors=True)
+        outcome = _outcome(error)
+        text = redact(str(error), shop.configuration.secrets) if error else None
+        shop.emit(RunEnded(shop.run, datetime.now(UTC), time.monotonic() - began, outcome, text))
+        return RunResult(shop.run, outcome, tuple(ended), error)
+
+    def _recover(self) -> None:
+        """Publish what earlier runs had decided; what else they left in the scratch folder goes."""
+        for intent in self.shop.intents.live(self.shop.catalog):
+            recover(intent, self.shop)
+        for folder in self.shop.scratch.parent.glob("*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _step(self, step: Step) -> Outcome:
+        shop, began = self.shop, time.monotonic()
+        part = str(step.slice)
+
+        def end(outcome: Outcome, reason: str | None = None, error: str | None = None) -> Outcome:
+            seconds = time.monotonic() - began
+            shop.emit(StepEnded(shop.run, step.bound.name, part, datetime.now(UTC), seconds, outcome, reason, error))
+            return outcome
+
+        if step.action == "skip":
+            return end("skipped", step.reason)
+        shop.emit(StepStarted(shop.run, step.bound.name, part, datetime.now(UTC), step.reason))
+        try:
+            reasons = run_step(step, shop)
+        except FlowpipeError as error:
+            end(_outcome(error), None, redact(str(error), shop.configuration.secrets))
+            raise
+        return end("done") if reasons is None else end("skipped", "; ".join(reasons))
+
+
+@contextmanager
+def locked(state: Path, wait: timedelta) -> Iterator[None]:
+    """Hold the lock of a project and profile, waiting for it at most `wait`.
+
+    Raises:
+        LockedError: another run holds it.
+    """
+    from filelock import FileLock, Timeout
+
+    state.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(state / "lock", timeout=wait.total_seconds())
+    try:
+        lock.acquire()
+    except Timeout:
+        raise LockedError(
+            f"another run of this project and profile holds {state / 'lock'}",
+            hint="wait for it with --wait 10m, or look at it with `flowpipe runs`",
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into `Interrupted` while the block runs."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise Interrupted(number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def _outcome(error: FlowpipeError | None) -> Outcome:
+    if error is None:
+        return "done"
+    return "cancelled" if isinstance(error, Interrupted) else "failed"

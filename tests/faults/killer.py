@@ -1,0 +1,71 @@
+"""Run the command and kill its process with SIGKILL at one chosen instant of a publish.
+
+`python killer.py COUNT_FILE - ARGUMENTS` counts the instants, `python killer.py COUNT_FILE N ARGUMENTS` dies at the
+N-th. Instants are the calls and returns of every function of the adapters and of the manifest while a step is decided
+and published, and of every call they make to the operating system, DuckDB and deltalake: between and inside all their
+file operations, SQL statements and Delta commits.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+WATCHED = (f"{os.sep}flowpipe{os.sep}adapters{os.sep}", f"{os.sep}flowpipe{os.sep}intents.py")
+NATIVE = {"posix", "_io", "_duckdb", "deltalake"}
+
+
+class Killer:
+    """A profile function that counts instants, and kills at the chosen one."""
+
+    def __init__(self, at: int | None) -> None:
+        self.at = at
+        self.instants = 0
+
+    def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
+        code = frame.f_code
+        if not any(part in code.co_filename for part in WATCHED):
+            return
+        if event.startswith("c_"):
+            owner = argument.__module__ or type(argument.__self__).__module__
+            if owner.partition(".")[0] not in NATIVE:
+                return
+        elif code.co_name.startswith("<"):
+            return
+        self.instants += 1
+        if self.instants == self.at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main() -> None:
+    import flowpipe.step
+    from flowpipe.cli import main as command
+
+    count, at, *arguments = sys.argv[1:]
+    killer = Killer(None if at == "-" else int(at))
+    decide, publish = flowpipe.step.decide, flowpipe.step.publish
+
+    def watched(verb):
+        def run(*given, **keywords):
+            sys.setprofile(killer)
+            try:
+                return verb(*given, **keywords)
+            finally:
+                sys.setprofile(None)
+
+        return run
+
+    flowpipe.step.decide, flowpipe.step.publish = watched(decide), watched(publish)
+    sys.argv = ["flowpipe", *arguments]
+    try:
+        command()
+    finally:
+        Path(count).write_text(str(killer.instants))
+
+
+if __name__ == "__main__":
+    main()
