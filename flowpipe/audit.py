@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -104,12 +104,12 @@ class Audit:
         if found := differences(self.schema, schema):
             return found
         parsed = _parse(self.schema, sample(schema), schema)
-        for check in parsed.checks:
-            try:
-                parsed.frame.select(check.failed).collect()
-            except REFUSED as error:
-                found.append(f"{check.name} cannot be computed: {first_line(error)}")
-        return found
+        together = [check.failed.alias(str(number)) for number, check in enumerate(parsed.checks)]
+        try:
+            parsed.frame.select(together).collect()
+        except REFUSED:
+            return list(_not_computable(parsed))
+        return []
 
     def apply(self, lf: pl.LazyFrame, schema: Schema) -> Audited:
         """Coerce, fill in defaults and compute every row check beside the rows; `schema` has no problems."""
@@ -179,6 +179,14 @@ class _Parsed:
     types: Schema
     altered: frozenset[str] = frozenset()
     checks: tuple[RowCheck, ...] = ()
+
+
+def _not_computable(parsed: _Parsed) -> Iterator[str]:
+    for check in parsed.checks:
+        try:
+            parsed.frame.select(check.failed).collect()
+        except REFUSED as error:
+            yield f"{check.name} cannot be computed: {first_line(error)}"
 
 
 def _parse(declared: Any, lf: pl.LazyFrame, schema: Schema) -> _Parsed:

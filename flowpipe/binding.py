@@ -1,106 +1,26 @@
-"""A pipeline's graph bound by name to params and datasets: what it reads and writes, and what is wrong with that."""
+"""How a pipeline's graph is bound by name to params and datasets, and everything that can be wrong with that."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
-from flowpipe import fingerprint, partition
+from flowpipe import fingerprint
 from flowpipe.adapters import Dataset
 from flowpipe.audit import Audit, compile_schema
+from flowpipe.bound import GIVEN, Bound, Read, Write
 from flowpipe.catalog import Catalog
-from flowpipe.config import Configuration, DatasetConfig, PipelineConfig, coerce
-from flowpipe.errors import FlowpipeError, Problem, unknown
-from flowpipe.frames import Kind, kind_of
+from flowpipe.config import Configuration, PipelineConfig, RetryConfig, coerce
+from flowpipe.errors import FlowpipeError, Problem, Where, unknown
+from flowpipe.executors.retry import errors_named
+from flowpipe.frames import kind_of
 from flowpipe.modules import ProjectCode
-from flowpipe.partition import WHOLE, Slice, Window
+from flowpipe.partition import Window
 from flowpipe.pipeline import Pipeline
-
-GIVEN = ("partition", "run_time")
-
-
-@dataclass(frozen=True)
-class Read:
-    """A parameter that a dataset feeds; `contract` audits its rows when no pipeline of the project writes it."""
-
-    parameter: str
-    dataset: Dataset
-    kind: Kind
-    trigger: bool = True
-    contract: Audit | None = None
-    schema_code: str | None = None
-
-
-@dataclass(frozen=True)
-class Write:
-    """A node whose frame is published as a dataset."""
-
-    node: str
-    dataset: Dataset
-    kind: Kind
-    audit: Audit
-    schema_code: str | None = None
-
-
-@dataclass(frozen=True)
-class Bound:
-    """One pipeline, ready to be planned and run."""
-
-    name: str
-    config: PipelineConfig
-    graph: Pipeline
-    params: Mapping[str, Any]
-    secret_params: frozenset[str]
-    reads: Mapping[str, Read]
-    writes: tuple[Write, ...]
-    code: Mapping[str, str]
-
-    def slices(self, now: datetime) -> tuple[Slice, ...]:
-        """Every slice the pipeline has at `now`, in order: its closed windows, or the whole."""
-        windows = self.config.partitions
-        if windows is None:
-            return (WHOLE,)
-        first = partition.parse(windows.start, windows.every, windows.timezone)
-        last = (
-            partition.parse(windows.end, windows.every, windows.timezone)
-            if windows.end is not None
-            else partition.last_closed(now, windows.every, windows.timezone)
-        )
-        return tuple(partition.of_window(window) for window in partition.between(first, last))
-
-    def given(self, part: Slice, run_time: datetime) -> dict[str, Any]:
-        """Values for the parameters `partition` and `run_time`, as their annotations ask."""
-        values: dict[str, Any] = {}
-        for name in GIVEN:
-            entry = self.graph.inputs.get(name)
-            if entry is not None and not (entry.optional and part.window is None):
-                values[name] = _as_annotated(part if name == "partition" else run_time, entry.annotation)
-        return values
-
-    def free_values(self, write: Write) -> frozenset[str]:
-        """Nodes under a write that depend on no dataset and feed nodes that do, or are written themselves."""
-        above = self.graph.upstream([write.node])
-        free = {name for name in above & self.graph.nodes.keys() if not self._reads_under(name)}
-        return frozenset(
-            name
-            for name in free
-            if name == write.node or any(user in above and user not in free for user in self.graph.consumers(name))
-        )
-
-    def datasets_under(self, write: Write) -> tuple[Read, ...]:
-        """The reads a write depends on, in the order of their names."""
-        return tuple(self.reads[name] for name in sorted(self._reads_under(write.node)))
-
-    def _reads_under(self, node: str) -> frozenset[str]:
-        return self.graph.upstream([node]) & self.reads.keys()
-
-
-def read_slice(dataset: DatasetConfig, part: Slice) -> Slice:
-    """The slice of a dataset that a step reads: its window where the dataset has windows, else all of it."""
-    return part if part.window is not None and dataset.partition is not None else WHOLE
+from flowpipe.validation import MalformedError
 
 
 @dataclass
@@ -122,7 +42,16 @@ class Binder:
         params, reads = self._inputs(config)
         writes = tuple(self._writes(config))
         self._unknown_names(config)
-        secret = {name for name in params if self.configuration.is_secret("pipelines", self.name, "params", name)}
+        for node in self.graph.nodes.values():
+            if kind_of(node.annotation) == "reader":
+                self._read_once(node.name, self.graph.consumers(node.name), node.where)
+        self._retried_errors(config)
+        secret = {
+            name
+            for section, names in (("params", config.params), ("config", config.config))
+            for name in names
+            if self.configuration.is_secret("pipelines", self.name, section, name)
+        }
         code = {
             module: fingerprint.of_code(self.code.source(module))
             for module in sorted({m for top in config.modules for m in (top, *self.code.imports(top))})
@@ -160,12 +89,19 @@ class Binder:
                 read = self._read(name, dataset, entry.annotation, entry.used_by, config)
                 if read:
                     reads[name] = read
-            elif not entry.optional and name not in config.reads:
-                known = {*self.graph.nodes, *config.params, *self.catalog.names, *GIVEN} - {node.name}
+            elif not entry.optional and name not in config.reads and name not in self.configuration.flawed:
+                known = {*self.graph.nodes, *config.params, *self._datasets, *GIVEN} - {node.name}
                 self.problems.append(unknown(f"input of node {node.name}:", name, known, node.where))
         return params, reads
 
+    @property
+    def _datasets(self) -> frozenset[str]:
+        """Every dataset that is configured, also wrongly."""
+        return self.configuration.flawed.union(self.catalog.names)
+
     def _param(self, name: str, value: Any, annotation: Any, params: dict[str, Any]) -> None:
+        if not self.configuration.is_resolved("pipelines", self.name, "params", name):
+            return
         try:
             params[name] = coerce(value, annotation)
         except ValueError as error:
@@ -198,9 +134,8 @@ class Binder:
             hint = "annotate it pl.LazyFrame, pl.DataFrame, pd.DataFrame, pa.Table, pa.RecordBatchReader or a relation"
             self.problems.append(Problem(text, node.where, hint))
             return None
-        if kind == "reader" and len(used_by) > 1:
-            text = f"the stream {name} can be read once, but nodes {', '.join(used_by)} read it"
-            self.problems.append(Problem(text, node.where, "annotate it pa.Table or pl.LazyFrame"))
+        if kind == "reader":
+            self._read_once(name, used_by, node.where)
         self._read_grain(found, config)
         if dataset not in self.written:
             self.problems += self.catalog.dataset_problems(found, written=False)
@@ -208,6 +143,11 @@ class Binder:
         if dataset in self.written or found.config.schema_ is None:
             return Read(name, found, kind, trigger)
         return Read(name, found, kind, trigger, *self._audit(found))
+
+    def _read_once(self, name: str, used_by: tuple[str, ...], where: Where) -> None:
+        if len(used_by) > 1:
+            text = f"the stream {name} can be read once, but nodes {', '.join(used_by)} read it"
+            self.problems.append(Problem(text, where, "annotate it pa.Table or pl.LazyFrame"))
 
     def _read_grain(self, dataset: Dataset, config: PipelineConfig) -> None:
         grain, windows = dataset.config.partition, config.partitions
@@ -222,11 +162,11 @@ class Binder:
 
     def _writes(self, config: PipelineConfig) -> Iterator[Write]:
         for node_name, dataset_name in config.writes.items():
-            where = self.configuration.where("pipelines", self.name, "writes", node_name)
+            where = self.configuration.where_written(self.name, node_name)
             if node_name not in self.graph.nodes:
                 self.problems.append(unknown("node", node_name, self.graph.nodes, where))
-            if dataset_name not in self.catalog:
-                self.problems.append(unknown("dataset", dataset_name, self.catalog.names, where))
+            if dataset_name not in self._datasets:
+                self.problems.append(unknown("dataset", dataset_name, self._datasets, where))
             if node_name not in self.graph.nodes or dataset_name not in self.catalog:
                 continue
             node, dataset = self.graph.nodes[node_name], self.catalog.dataset(dataset_name)
@@ -246,9 +186,7 @@ class Binder:
         where = self.configuration.where("catalog", dataset.name, "mode")
         head = f"dataset {dataset.name}: mode {mode}"
         add = f"add `partitions:` to conf/pipelines/{self.name}.yml"
-        if dataset.config.query is not None:
-            yield Problem(f"dataset {dataset.name} is a query and cannot be written", where, "give it a `table:`")
-        elif mode == "overwrite" and windows is not None:
+        if mode == "overwrite" and windows is not None:
             text = f"{head} would overwrite the whole with each {windows.every} of pipeline {self.name}"
             yield Problem(text, where, "use mode replace with `partition:`, append or merge")
         elif mode == "append" and windows is None:
@@ -294,17 +232,18 @@ class Binder:
                     where = self.configuration.where_key("pipelines", self.name, section, name)
                     self.problems.append(unknown(kind, name, known, where))
         for name, read in config.reads.items():
-            if read.dataset not in self.catalog:
+            if read.dataset not in self._datasets:
                 where = self.configuration.where("pipelines", self.name, "reads", name)
-                self.problems.append(unknown("dataset", read.dataset, self.catalog.names, where))
+                self.problems.append(unknown("dataset", read.dataset, self._datasets, where))
 
-
-def _as_annotated(value: Slice | datetime, annotation: Any) -> Any:
-    moment = value.window.start if isinstance(value, Slice) and value.window else value
-    if annotation is Window and isinstance(value, Slice):
-        return value.window
-    if annotation is str:
-        return str(value) if isinstance(value, Slice) else value.isoformat()
-    if annotation is date and isinstance(moment, datetime):
-        return moment.date()
-    return moment
+    def _retried_errors(self, config: PipelineConfig) -> None:
+        """Exception names that are tried again must exist, or nothing would ever be."""
+        retries: dict[tuple[str, ...], RetryConfig] = {("retry",): config.retry}
+        retries |= {("nodes", name, "retry"): node.retry for name, node in config.nodes.items() if node.retry}
+        for path, retry in retries.items():
+            for number, name in enumerate(retry.errors):
+                try:
+                    errors_named([name])
+                except MalformedError as error:
+                    where = self.configuration.where("pipelines", self.name, *path, "errors", number)
+                    self.problems.append(Problem(str(error), where, error.hint))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from flowpipe import adapters
@@ -27,6 +28,10 @@ class Catalog:
     def names(self) -> tuple[str, ...]:
         return tuple(self._configuration.catalog)
 
+    @property
+    def stores(self) -> tuple[str, ...]:
+        return tuple(self._configuration.stores)
+
     def __contains__(self, name: str) -> bool:
         return name in self._configuration.catalog
 
@@ -48,17 +53,20 @@ class Catalog:
                 self._open[store] = self._make(store, self._configuration.stores[store])
             return self._open[store]
 
-    def store_problems(self) -> Iterator[Problem]:
+    @cached_property
+    def store_problems(self) -> tuple[Problem, ...]:
         """What is wrong with the stores' adapters and their options."""
+        found: list[Problem] = []
         for name, config in self._configuration.stores.items():
             try:
                 self._options(name, config)
             except ConfigError as error:
-                yield from error.problems
+                found += error.problems
+        return tuple(found)
 
     def dataset_problems(self, dataset: Dataset, *, written: bool) -> Iterator[Problem]:
         """What is wrong with a dataset's own configuration, as its adapter sees it; opens nothing."""
-        if any(self.store_problems()):
+        if self.store_problems:
             return
         for path, message, hint in self.adapter(dataset).check(dataset, written=written):
             where = self._configuration.where("catalog", dataset.name, *path)
@@ -102,7 +110,8 @@ def rejected(dataset: Dataset) -> Dataset:
             "mode": "replace",
             "key": [],
             "order_by": None,
-            "partition": PartitionBy(every="day", column="slice"),
+            # A window means nothing here: rows are told apart by `slice`, files by their names.
+            "partition": PartitionBy(every="day", column="slice") if config.table else None,
             "partition_by": ["slice"] if config.table else [],
             "schema_": None,
             "on_invalid": "fail",

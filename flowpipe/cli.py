@@ -3,8 +3,7 @@
 Heavy libraries stay out until a command needs them, so that help, `list` and `runs` answer at once.
 """
 
-from __future__ import annotations
-
+# Annotations are no texts here: Typer would compile each of every command at every start.
 import os
 import shlex
 import sys
@@ -12,7 +11,6 @@ import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from flowpipe.errors import FlowpipeError, UsageError
@@ -22,6 +20,7 @@ app = typer.Typer(
     help="Batch ETL: plain Hamilton functions in, audited tables out.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # loading Rich costs more than all else that --help does
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -43,17 +42,22 @@ Force = Annotated[bool, typer.Option("--force", help="Run also what is up to dat
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"flowpipe {version('flowpipe-etl')}")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version and exit.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version and exit.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; may stand after the command, too.")] = False,
 ) -> None:
-    del debug  # read in `main`, so that it may stand anywhere
-    if version:
-        from importlib.metadata import version as installed
-
-        typer.echo(f"flowpipe {installed('flowpipe-etl')}")
-        raise typer.Exit
+    del version, debug  # read by its callback, and in `main`, so that it may stand anywhere
 
 
 @app.command("list")
@@ -62,7 +66,7 @@ def list_(project: ProjectFolder = Path(), profile: Profile = None, as_json: Jso
 
     Example: flowpipe list --json
     """
-    from flowpipe import display, loading
+    from flowpipe import listing, loading, terminal
     from flowpipe.roots import find_root
 
     found = loading.load(find_root(project), profile=profile, resolve=False)
@@ -72,11 +76,11 @@ def list_(project: ProjectFolder = Path(), profile: Profile = None, as_json: Jso
             name: entry.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"options"})
             for name, entry in found.catalog.items()
         }
-        typer.echo(display.as_json({"profile": found.profile, "pipelines": pipelines, "datasets": catalog}))
+        typer.echo(terminal.as_json({"profile": found.profile, "pipelines": pipelines, "datasets": catalog}))
         return
-    display.pipelines(found)
+    listing.pipelines(found)
     typer.echo()
-    display.datasets(found)
+    listing.datasets(found)
 
 
 @app.command()
@@ -113,17 +117,17 @@ def plan(
 
     Example: flowpipe plan daily_delays --from 2013-06
     """
-    from flowpipe import display
+    from flowpipe import terminal
     from flowpipe.project import Project, Selection
 
     selection = Selection(tuple(pipelines or ()), tuple(partitions or ()), first, last, force)
     made = Project.load(project, profile=profile, sets=sets or ()).plan(selection)
     rows = [(step.name, step.action, step.reason) for step in made.steps]
     if as_json:
-        typer.echo(display.as_json([dict(zip(("step", "action", "reason"), row, strict=True)) for row in rows]))
+        typer.echo(terminal.as_json([dict(zip(("step", "action", "reason"), row, strict=True)) for row in rows]))
         return
     shown = {"run": "run", "skip": "skip", "ask": "decided at run"}
-    display.table(("STEP", "ACTION", "WHY"), [(name, shown[action], why) for name, action, why in rows])
+    terminal.table(("STEP", "ACTION", "WHY"), [(name, shown[action], why) for name, action, why in rows])
 
 
 @app.command()
@@ -144,7 +148,7 @@ def run(
 
     Example: flowpipe run daily_delays --partition 2013-02 --set params.late_minutes=20
     """
-    from flowpipe import display
+    from flowpipe import terminal
     from flowpipe.fields import duration
     from flowpipe.progress import Progress
     from flowpipe.project import Project, Selection
@@ -152,10 +156,10 @@ def run(
     try:
         patience = duration(wait)
     except ValueError as error:
-        raise UsageError(f"--wait: {error}") from None
+        raise UsageError(f"--wait: {error}", hint="write it like 30s, 10m or 2h") from None
     selection = Selection(tuple(pipelines or ()), tuple(partitions or ()), first, last, force)
     loaded = Project.load(project, profile=profile, sets=sets or ())
-    listen: Any = (lambda record: typer.echo(display.as_json(record))) if as_json else Progress(nodes=verbose)
+    listen: Any = (lambda record: typer.echo(terminal.as_json(record))) if as_json else Progress(nodes=verbose)
     result = loaded.run(selection, on_record=listen, wait=patience, command=shlex.join(sys.argv[1:]))
     if result.error:
         raise result.error
@@ -171,7 +175,7 @@ def runs(
 
     Example: flowpipe runs -n 5
     """
-    from flowpipe import display
+    from flowpipe import display, terminal
     from flowpipe.ledger import Ledger
     from flowpipe.roots import find_root, ledger_path
 
@@ -179,7 +183,7 @@ def runs(
         ledger.sweep()
         found = ledger.runs(limit)
     if as_json:
-        typer.echo(display.as_json(found))
+        typer.echo(terminal.as_json(found))
     else:
         display.runs(found)
 
@@ -194,7 +198,7 @@ def show(
 
     Example: flowpipe show last
     """
-    from flowpipe import display
+    from flowpipe import display, terminal
     from flowpipe.ledger import Ledger
     from flowpipe.roots import find_root, ledger_path
 
@@ -202,7 +206,7 @@ def show(
         ledger.sweep()
         found = ledger.run(run_id)
     if as_json:
-        typer.echo(display.as_json(found))
+        typer.echo(terminal.as_json(found))
     else:
         display.run(found)
 
@@ -210,26 +214,24 @@ def show(
 def main() -> None:
     """The console script."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    code = _run_command(arguments, debug="--debug" in sys.argv)
+    code = run_command(arguments, debug="--debug" in sys.argv)
     sys.stdout.flush()
     sys.stderr.flush()
-    # A node that was interrupted may still be computing in its thread; nothing waits for it.
-    os._exit(code) if code >= 128 else sys.exit(code)
+    # Python's own end would look for garbage among all that was imported, up to 0.4 s, and wait for a node that was
+    # interrupted and still computes in its thread. All that matters is closed by now.
+    os._exit(code)
 
 
-def _run_command(arguments: list[str], *, debug: bool) -> int:
+def run_command(arguments: list[str], *, debug: bool) -> int:
+    """Run one command to its end, with all errors told; its exit code."""
     try:
-        app(arguments, standalone_mode=False)
-    except click.exceptions.Exit as done:
-        return done.exit_code
-    except click.ClickException as error:
-        error.show()
-        return UsageError.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        return 130
+        app(arguments)
+    except SystemExit as done:  # how Typer ends, also after telling of flags that it does not know
+        return int(done.code or 0)
     except Exception as error:  # noqa: BLE001 - the last resort, which says that it is one
         if debug:
-            traceback.print_exc()
+            text = traceback.format_exc()
+            typer.echo(error.redact(text) if isinstance(error, FlowpipeError) else text, err=True)
         return _report(error if isinstance(error, FlowpipeError) else _bug(error))
     return 0
 

@@ -37,7 +37,8 @@ _NULL = re.compile(r"null|Null|NULL|~|")
 _BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_NOT_PRINTABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# Compiled when a file has such a character: that takes longer than to import this module.
+_NOT_PRINTABLE = r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 _INF_NAN = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 # What libyaml and PyYAML say, and what a person can do about it.
 _SYNTAX = (
@@ -146,7 +147,7 @@ def _too_deep(where: Where) -> Problem:
 
 def _control_character(text: str, shown_as: str) -> Problem:
     """The first character that YAML does not allow; libyaml counts bytes, so its own position is not used."""
-    bad = next(i for i, c in enumerate(text) if _NOT_PRINTABLE.match(c))
+    bad = next(i for i, c in enumerate(text) if re.match(_NOT_PRINTABLE, c))
     before = text[:bad]
     where = Where(shown_as, before.count("\n") + 1, bad - (before.rfind("\n") + 1) + 1)
     return Problem(

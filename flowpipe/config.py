@@ -1,7 +1,6 @@
 """The frozen models of every YAML file under `conf/`, and the one configuration they become."""
 
-from __future__ import annotations
-
+# Annotations are no texts here: Pydantic would compile each at every start.
 import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,8 +12,9 @@ from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
 from flowpipe import partition
 from flowpipe.conffile import Document
-from flowpipe.errors import ConfigError, Where
+from flowpipe.errors import ConfigError, Problem, Where
 from flowpipe.fields import DatasetName, Duration, Freshness, Limit, Name, NodeName, Reference, Rows, TimeZone
+from flowpipe.layers import value
 from flowpipe.partition import Every
 from flowpipe.validation import MalformedError, check, validate
 
@@ -205,7 +205,10 @@ class Tree(Model):
 
 @dataclass(frozen=True)
 class Configuration:
-    """A project with one profile: every file and flag merged and checked, and the place of every value."""
+    """A project with one profile: every file and flag merged and checked, and the place of every value.
+
+    Where there are `problems`, only what is valid is here; `flawed` are the datasets that are left out.
+    """
 
     root: Path
     project: ProjectConfig
@@ -216,6 +219,8 @@ class Configuration:
     pipelines: Mapping[str, PipelineConfig] = field(repr=False)
     secrets: frozenset[str] = field(repr=False)
     document: Document = field(repr=False)
+    problems: tuple[Problem, ...] = ()
+    flawed: frozenset[str] = frozenset()
 
     def where(self, *path: str | int) -> Where | None:
         """The place of a value, or of what is nearest around it, such as `("catalog", "flights", "mode")`."""
@@ -224,6 +229,16 @@ class Configuration:
     def where_key(self, *path: str | int) -> Where | None:
         """The place of a key, or of what is nearest around it."""
         return self.document.where_key(path)
+
+    def where_written(self, pipeline: str, node: str) -> Where | None:
+        """The place of a node among what a pipeline writes, which is a list or a mapping."""
+        path = ("pipelines", pipeline, "writes")
+        written = value(self.document, path)
+        return self.where(*path, written.index(node) if isinstance(written, list) else node)
+
+    def is_resolved(self, *path: str | int) -> bool:
+        """Whether a value is known: no `${...}` in it stands as it was written."""
+        return not any(place[: len(path)] == path for place in self.document.unresolved)
 
     def is_secret(self, *path: str | int) -> bool:
         """Whether a value, or one inside it, came through `${...}` or is a store's dsn, password or options."""

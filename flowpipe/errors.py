@@ -14,9 +14,8 @@ The number is the exit code of the command.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Self
 
 
@@ -60,8 +59,22 @@ class FlowpipeError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, where: Where | None = None, hint: str | None = None) -> None:
+        self.redact: Callable[[str], str] = str
         self.problems: tuple[Problem, ...] = (Problem(message, where, hint),)
         super().__init__(str(self.problems[0]))
+
+    def hide(self, redact: Callable[[str], str]) -> None:
+        """Take secrets out of all that it tells; a traceback of it must go through `redact`, too."""
+        self.redact = redact
+        self.problems = tuple(
+            Problem(
+                redact(each.message),
+                each.where and replace(each.where, file=redact(each.where.file)),
+                each.hint and redact(each.hint),
+            )
+            for each in self.problems
+        )
+        self.args = ("\n".join(str(each) for each in self.problems),)
 
     @classmethod
     def of(cls, problems: Iterable[Problem]) -> Self:
@@ -85,10 +98,18 @@ class ConfigError(FlowpipeError):
     exit_code = 2
 
     def __init__(self, problems: Iterable[Problem]) -> None:
+        self.redact = str
         found = dict.fromkeys(problems)
-        self.problems = tuple(sorted(found, key=lambda p: (p.where is not None, str(p.where.file) if p.where else "",
-                                                           (p.where.line or 0, p.where.column or 0)
-                                                           if p.where else (0, 0))))
+        self.problems = tuple(
+            sorted(
+                found,
+                key=lambda p: (
+                    p.where is not None,
+                    str(p.where.file) if p.where else "",
+                    (p.where.line or 0, p.where.column or 0) if p.where else (0, 0),
+                ),
+            )
+        )
         Exception.__init__(self, "\n".join(str(problem) for problem in self.problems))
 
 
@@ -130,7 +151,9 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     >>> nearest("fligths", ["airlines", "flights"])
     'flights'
     """
-    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    from difflib import get_close_matches  # only errors need it
+
+    found = get_close_matches(name, list(known), n=1, cutoff=0.6)
     return found[0] if found else None
 
 

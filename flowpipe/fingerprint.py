@@ -43,7 +43,7 @@ _SUBJECTS = {
     "write": "{}",
 }
 _SHOWN = 40
-_DIGEST = re.compile(r'"?[0-9a-f]{32,}"?')
+_DIGEST = re.compile(r'"?[0-9a-f]{16,}"?')
 
 
 def of_code(source: str) -> str:

@@ -5,20 +5,24 @@ Polars' partitioned sinks are flagged unstable; they are named in this file alon
 
 from __future__ import annotations
 
+import contextvars
+import threading
 import types
 import typing
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 import polars as pl
 
 from flowpipe.partition import Window
 
+_T = TypeVar("_T")
 Kind = Literal["lazy", "eager", "pandas", "arrow", "reader", "relation"]
 
 _KINDS: dict[tuple[str, str], Kind] = {
@@ -77,11 +81,11 @@ def present(frame: pl.LazyFrame, kind: Kind, spool: Path) -> Any:
     if kind == "lazy":
         return frame
     if kind == "eager":
-        return frame.collect()
+        return collected(frame)
     if kind == "pandas":
-        return frame.collect().to_pandas()
+        return collected(frame).to_pandas()
     if kind == "arrow":
-        return frame.collect().to_arrow()
+        return collected(frame).to_arrow()
     if kind == "reader":
         import pyarrow as pa
 
@@ -90,8 +94,13 @@ def present(frame: pl.LazyFrame, kind: Kind, spool: Path) -> Any:
 
     # A relation is read as often as its user likes, a stream only once: so it stands on a file.
     path = _fresh(spool)
-    frame.sink_parquet(path)
+    _interruptibly(lambda: frame.sink_parquet(path))
     return duckdb.connect().read_parquet(str(path))
+
+
+def collected(frame: pl.LazyFrame) -> pl.DataFrame:
+    """All rows, in memory."""
+    return _interruptibly(frame.collect)
 
 
 def rows_of(value: Any) -> int | None:
@@ -154,23 +163,31 @@ class Staged:
 
 
 class Sink:
-    """One output on its way to Parquet files: `plan` goes into a `collect_all`, `staged` is there after it."""
+    """One output on its way to Parquet files: its plan goes into a `collect_all`, `staged` is there after it.
 
-    def __init__(self, frame: pl.LazyFrame, schema: Mapping[str, pl.DataType], place: StagingPlace) -> None:
+    It keeps no plan: that would hold the sink by its callbacks, and with it all rows, where no garbage collector sees.
+    """
+
+    def __init__(self, schema: Mapping[str, pl.DataType], place: StagingPlace) -> None:
         self._schema = schema
         self._files: list[StagedFile] = []
         self._hive: dict[str, Mapping[str, str | None]] = {}
+        self._begun: list[str] = []
         self._place = place
-        self.plan = self._lazy_sink(frame.select(schema.keys()))
 
     def staged(self) -> Staged:
         return Staged(tuple(self._files), self._schema)
 
-    def _lazy_sink(self, frame: pl.LazyFrame) -> pl.LazyFrame:
+    def begun(self) -> Staged:
+        """All files that were begun, to be removed where the pass failed; their sizes are not known."""
+        return Staged(tuple(StagedFile(path, 0, 0) for path in self._begun), self._schema)
+
+    def plan(self, frame: pl.LazyFrame) -> pl.LazyFrame:
+        """The writing of the rows, not begun."""
         place = self._place
         target: str | pl.PartitionBy
         if place.single:
-            target = f"{place.folder}/{place.prefix}"
+            target = self._begin(place.prefix)
         elif place.hive:
             target = pl.PartitionBy(
                 place.folder, key=list(place.hive), include_key=False, file_path_provider=self._hive_path
@@ -179,7 +196,7 @@ class Sink:
             target = pl.PartitionBy(
                 place.folder, file_path_provider=self._flat_path, approximate_bytes_per_file=_FILE_BYTES
             )
-        return frame.sink_parquet(
+        return frame.select(self._schema.keys()).sink_parquet(
             target,
             lazy=True,
             mkdir=True,
@@ -189,14 +206,21 @@ class Sink:
         )
 
     def _flat_path(self, args: Any) -> str:
-        return f"{self._place.prefix}-{args.index_in_partition:05}.parquet"
+        path = f"{self._place.prefix}-{args.index_in_partition:05}.parquet"
+        self._begin(path)
+        return path
 
     def _hive_path(self, args: Any) -> str:
         values = {name: hive_text(args.partition_keys[name][0]) for name in self._place.hive}
         folder = "/".join(f"{name}={hive_folder(text)}" for name, text in values.items())
         path = f"{folder}/{self._place.prefix}-{args.index_in_partition:05}.parquet"
         self._hive[path] = values
+        self._begin(path)
         return path
+
+    def _begin(self, relative: str) -> str:
+        self._begun.append(f"{self._place.folder}/{relative}")
+        return self._begun[-1]
 
     def _written(self, args: Any) -> None:
         for file in args.paths:
@@ -208,15 +232,21 @@ class Sink:
 
 def run_plans(plans: Sequence[pl.LazyFrame]) -> list[pl.DataFrame]:
     """Run sinks and aggregates as one streaming query: what they share is computed once."""
-    return pl.collect_all(plans)
+    return _interruptibly(lambda: pl.collect_all(plans))
 
 
-def exists(path: str) -> bool:
-    """Whether a staged file is where it was put; `path` is a path or URL."""
-    from fsspec.core import url_to_fs
+def _interruptibly(work: Callable[[], _T]) -> _T:
+    """Wait for work in a thread of its own: a signal is heard while waiting, but not while Polars works."""
+    outcome: Future[_T] = Future()
 
-    files, name = url_to_fs(path)
-    return bool(files.exists(name))
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            outcome.set_exception(error)
+
+    threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True).start()
+    return outcome.result()
 
 
 def hive_text(value: Any) -> str | None:

@@ -114,6 +114,11 @@ def store(connection: sqlite3.Connection, record: Record) -> None:
                 " outcome = excluded.outcome, error = excluded.error, reason = coalesce(excluded.reason, reason)",
                 (record.run, record.pipeline, record.slice, record.reason, *ended),
             )
+            # Nodes that were given up.
+            connection.execute(
+                "UPDATE nodes SET outcome = ? WHERE run = ? AND pipeline = ? AND slice = ? AND outcome IS NULL",
+                (record.outcome, record.run, record.pipeline, record.slice),
+            )
         case NodeStarted():
             _put(connection, "nodes", _step(record) | {"node": record.node, "started_at": _utc(record.at)})
         case NodeEnded():

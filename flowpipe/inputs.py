@@ -12,7 +12,7 @@ import polars as pl
 from flowpipe import partition
 from flowpipe.adapters import Adapter, Dataset, Publication, Staged, State
 from flowpipe.audit import Audited, Barriered
-from flowpipe.binding import Read
+from flowpipe.bound import Read
 from flowpipe.catalog import rejected
 from flowpipe.checks import REJECTED_SCHEMA, Counts, verdict
 from flowpipe.checks import rejected as as_rejected
@@ -36,7 +36,8 @@ class OpenInput:
     state: State
     scratch: Path
     frame: pl.LazyFrame
-    _sinks: list[Sink] = field(default_factory=list)
+    _sink: Sink | None = None
+    _begun: list[Sink] = field(default_factory=list)
     _counts: Counts = field(default_factory=lambda: Counts(0, 0, {}))
 
     def __post_init__(self) -> None:
@@ -61,19 +62,23 @@ class OpenInput:
         return None
 
     def plans(self) -> list[pl.LazyFrame]:
-        """What is counted, and under quarantine the sinks of the rejected rows."""
-        bad = [self._audited.bad, *([self._found.bad] if self._found else [])] if self._quarantine else []
-        self._sinks = [self._sink(rows) for rows in bad]
-        return [*(sink.plan for sink in self._sinks), self._audited.counts]
+        """What is counted, and under quarantine the sink of the rejected rows."""
+        if not self._quarantine:
+            return [self._audited.counts]
+        self._sink = self._make_sink()
+        self._begun.append(self._sink)
+        found = [self._audited.bad, *([self._found.bad] if self._found else [])]
+        rows = [as_rejected(bad, part=self._rejected[1].key, run=self.state.run) for bad in found]
+        return [self._sink.plan(pl.concat(rows)), self._audited.counts]
 
     def take(self, results: Sequence[pl.DataFrame]) -> None:
         """What `plans` gave."""
         self._counts = Counts.of(results[-1])
 
     def staged(self) -> Iterator[tuple[Adapter, Staged]]:
-        """All files written so far."""
-        for sink in self._sinks:
-            yield self.adapter, sink.staged()
+        """All files begun so far, for a step that is given up."""
+        for sink in self._begun:
+            yield self.adapter, sink.begun()
 
     def judge(self) -> Output:
         """What the contract found; its rejected rows are published with the step's outputs.
@@ -96,10 +101,11 @@ class OpenInput:
         return Output(self.read.dataset, tuple(self._publications()), failed, CONSEQUENCES[seen.outcome])
 
     def _publications(self) -> Iterator[Publication]:
-        files = [file for sink in self._sinks for file in sink.staged().files]
+        if self._sink is None:
+            return
         dataset, part = self._rejected
-        bad = Staged(tuple(files), REJECTED_SCHEMA)
-        if self._quarantine and (bad.rows or not self.adapter.is_empty(dataset, part)):
+        bad = self._sink.staged()
+        if bad.rows or not self.adapter.is_empty(dataset, part):
             yield Publication(
                 dataset, part, bad, replace(self.state, dataset=dataset.name, slice=part.key, rows=bad.rows)
             )
@@ -110,11 +116,11 @@ class OpenInput:
     def _rejected(self) -> tuple[Dataset, Slice]:
         return rejected(self.read.dataset), partition.of_key(str(self.slice))
 
-    def _sink(self, bad: pl.LazyFrame) -> Sink:
+    def _make_sink(self) -> Sink:
         dataset, part = self._rejected
         state = replace(self.state, dataset=dataset.name, slice=part.key)
         place = self.adapter.place(dataset, part, f"{self.state.run}-{uuid.uuid4().hex[:8]}", self.scratch, state)
-        return Sink(as_rejected(bad, part=part.key, run=self.state.run), REJECTED_SCHEMA, place)
+        return Sink(REJECTED_SCHEMA, place)
 
     def _invalid(self, problems: Sequence[str], hint: str) -> DataError:
         part = "" if self.slice.kind == "whole" else f" {self.slice}"

@@ -20,9 +20,9 @@ import polars as pl
 
 from flowpipe import partition
 from flowpipe.adapters import Dataset, Publication, Staged, StagedFile, State
-from flowpipe.catalog import Catalog
+from flowpipe.catalog import REJECTED, Catalog
 from flowpipe.config import DatasetConfig
-from flowpipe.errors import FlowpipeError, Where
+from flowpipe.errors import UsageError, Where
 from flowpipe.partition import WHOLE, Slice
 
 
@@ -45,7 +45,7 @@ class Intents:
     def save(self, intent: Intent) -> None:
         """Make a step decided; returns once the manifest would survive a power loss."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self._path(intent)
+        path = self.path(intent)
         aside = path.with_suffix(".tmp")
         with aside.open("w", encoding="utf-8") as file:
             json.dump(_to_json(intent), file)
@@ -60,25 +60,26 @@ class Intents:
 
     def remove(self, intent: Intent) -> None:
         """Forget a step whose publications are all visible."""
-        self._path(intent).unlink(missing_ok=True)
+        self.path(intent).unlink(missing_ok=True)
 
     def live(self, catalog: Catalog) -> Iterator[Intent]:
         """The manifests of runs that ended before they had published all, oldest first.
 
         Raises:
-            FlowpipeError: a manifest names a dataset that the catalog no longer has.
+            UsageError: a manifest names a dataset or store that the project no longer has.
         """
         for path in sorted(self.folder.glob("*.json")):
-            try:
-                yield _from_json(json.loads(path.read_text(encoding="utf-8")), catalog)
-            except KeyError as error:
-                raise FlowpipeError(
-                    f"a killed run had decided to publish {error}, which the catalog does not have",
+            data = json.loads(path.read_text(encoding="utf-8"))
+            if gone := _gone(data, catalog):
+                raise UsageError(
+                    f"a run that was killed had decided to publish {gone}, which is not configured any more",
                     where=Where(str(path)),
-                    hint="put the dataset back and run again, or delete this file to give those rows up",
-                ) from None
+                    hint="put it back and run again, or delete this file to give those rows up",
+                )
+            yield _from_json(data, catalog)
 
-    def _path(self, intent: Intent) -> Path:
+    def path(self, intent: Intent) -> Path:
+        """The file of a manifest."""
         return self.folder / f"{intent.run}-{intent.pipeline}-{intent.slice.key.replace('*', 'all')}.json"
 
 
@@ -100,6 +101,17 @@ def _to_json(intent: Intent) -> dict[str, Any]:
             for publication in intent.publications
         ],
     }
+
+
+def _gone(data: dict[str, Any], catalog: Catalog) -> str | None:
+    """The first dataset or store of a manifest that is not there any more."""
+    for entry in data["publications"]:
+        name, store = entry["dataset"].removesuffix(REJECTED), entry["config"]["store"]
+        if name not in catalog:
+            return f"dataset {name}"
+        if store not in catalog.stores:
+            return f"dataset {name} to store {store}"
+    return None
 
 
 def _from_json(data: dict[str, Any], catalog: Catalog) -> Intent:

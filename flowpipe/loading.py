@@ -7,8 +7,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from flowpipe.conffile import Document, parse, read
-from flowpipe.config import Configuration, PipelineConfig, ProfileConfig, Tree, redact
+from flowpipe.config import (
+    Configuration,
+    DatasetConfig,
+    ExecutorConfig,
+    PipelineConfig,
+    ProfileConfig,
+    ProjectConfig,
+    StoreConfig,
+    Tree,
+    redact,
+)
 from flowpipe.errors import ConfigError, Problem, Where, unknown
 from flowpipe.layers import at, join, layered, merge, under, value
 from flowpipe.validation import Flaw, problem, validate
@@ -19,12 +31,27 @@ _SECRET_KEYS = frozenset(("dsn", "password", "options"))
 
 
 def load(root: Path, *, profile: str | None = None, sets: Sequence[str] = (), resolve: bool = True) -> Configuration:
-    """Read `conf/` of the project folder `root` with one profile, and lay the flags `sets` (`KEY=VALUE`) over it.
-
-    With `resolve=False`, `${...}` stays as it is: neither the environment nor a secret file is looked at.
+    """The same as `load_valid`, for those who need all of it.
 
     Raises:
         ConfigError: everything that is wrong in all files and flags.
+    """
+    found = load_valid(root, profile=profile, sets=sets, resolve=resolve)
+    if found.problems:
+        raise ConfigError(found.problems)
+    return found
+
+
+def load_valid(
+    root: Path, *, profile: str | None = None, sets: Sequence[str] = (), resolve: bool = True
+) -> Configuration:
+    """Read `conf/` of the project folder `root` with one profile, and lay the flags `sets` (`KEY=VALUE`) over it.
+
+    Everything that is wrong is in the result's `problems`; what is valid beside it can be checked further. With
+    `resolve=False`, `${...}` stays as it is: neither the environment nor a secret file is looked at.
+
+    Raises:
+        ConfigError: the catalog or the profile cannot be read at all.
     """
     sources = _Sources(root, resolve)
     project = sources.read("conf/project.yml")
@@ -43,18 +70,23 @@ def load(root: Path, *, profile: str | None = None, sets: Sequence[str] = (), re
     result, found = validate(Tree, tree.data, tree)
     problems += found
     problems += _dataset_problems(tree, stores_known=sources.all_profiles_found)
-    if problems:
-        raise ConfigError(_redacted(each, tree.secrets) for each in problems)
+    problems = [_redacted(each, tree.secrets) for each in problems]
+    if not sources.all_profiles_found or ("catalog",) in tree.unresolved:
+        raise ConfigError(problems)
+    result = result or _valid(tree)
+    flawed = _flawed(tree, result) if problems else frozenset()
     return Configuration(
         root=root,
         project=result.project,
         profile=name,
         stores=result.stores,
         executor=result.executor,
-        catalog=result.catalog,
+        catalog={name: dataset for name, dataset in result.catalog.items() if name not in flawed},
         pipelines=result.pipelines,
         secrets=tree.secrets,
         document=tree,
+        problems=tuple(problems),
+        flawed=flawed,
     )
 
 
@@ -152,6 +184,34 @@ def _tree(
             ),
         }
     )
+
+
+def _valid(tree: Document) -> Tree:
+    """What is valid of a tree in which something is not, part by part."""
+
+    def parts(section: str, model: type[BaseModel]) -> dict[str, Any]:
+        found = tree.data[section] if isinstance(tree.data[section], dict) else {}
+        made = {name: validate(model, part, tree, (section, name))[0] for name, part in found.items()}
+        return {name: part for name, part in made.items() if part is not None}
+
+    return Tree.model_construct(
+        project=validate(ProjectConfig, tree.data["project"], tree, ("project",))[0] or ProjectConfig(name=""),
+        executor=validate(ExecutorConfig, tree.data["executor"], tree, ("executor",))[0] or ExecutorConfig(),
+        stores=parts("stores", StoreConfig),
+        catalog=parts("catalog", DatasetConfig),
+        pipelines=parts("pipelines", PipelineConfig),
+    )
+
+
+def _flawed(tree: Document, valid: Tree) -> frozenset[str]:
+    """Datasets that something is wrong with, or with their stores."""
+    named = tree.data["catalog"] if isinstance(tree.data["catalog"], dict) else {}
+    sound = {
+        name
+        for name, dataset in valid.catalog.items()
+        if dataset.store in valid.stores and not any(_dataset_flaws(named[name]))
+    }
+    return frozenset(named.keys() - sound)
 
 
 def _catalog(catalog: Document, zone: Document | None) -> Document:

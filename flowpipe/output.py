@@ -13,11 +13,11 @@ import polars as pl
 
 from flowpipe import partition
 from flowpipe.adapters import Adapter, Dataset, Publication, Staged, State
-from flowpipe.binding import Write
+from flowpipe.bound import Write
 from flowpipe.catalog import rejected
 from flowpipe.checks import REJECTED_SCHEMA, Counts, Expectations, Verdict, verdict
 from flowpipe.checks import rejected as as_rejected
-from flowpipe.errors import DataError, Problem, nearest
+from flowpipe.errors import DataError, Problem, unknown
 from flowpipe.frames import Sink, in_window, run_plans
 from flowpipe.partition import Slice
 
@@ -72,13 +72,17 @@ class OpenOutput:
         problems = target.write.audit.schema_problems(schema) or self._expect.problems(schema)
         if problems:
             raise self._invalid(problems, "return the columns that the schema declares")
+        if not schema:
+            raise self._invalid(["its rows have no column"], "return at least one column, also where there is no row")
         self._audited = target.write.audit.apply(frame, schema)
         self._quarantine = self._config.on_invalid == "quarantine" and target.write.audit.schema is not None
         self.handed_on = self._audited.good if self._quarantine else self._audited.all
-        self._schema = target.adapter.storable(self.handed_on.collect_schema())
+        self._schema = self._storable(self.handed_on.collect_schema())
+        self._compare_with_settings()
         self._compare_with_table()
         self.barred = bool(target.write.audit.barriers(self._schema))
         self._kept: list[Sink] = []
+        self._begun: list[Sink] = []
         self._counts = Counts(0, 0, {})
         self._facts = pl.DataFrame()
         self._outside = 0
@@ -93,22 +97,22 @@ class OpenOutput:
 
     def plans(self) -> list[pl.LazyFrame]:
         """Fresh sinks, and what is counted beside them, for one `collect_all`."""
-        self._kept = [self._sink(self.handed_on)]
+        self._kept = []
+        plans = [self._to_stage(self.handed_on)]
         if self._quarantine:
-            self._kept.append(self._rejected_sink(self._audited.bad))
-        beside = [self._audited.counts, self._expect.measure(self.handed_on), self._misplaced()]
-        return [*(sink.plan for sink in self._kept), *beside]
+            plans.append(self._to_reject(self._as_rejected(self._audited.bad)))
+        return [*plans, self._audited.counts, *self._measures(self.handed_on)]
 
     def take(self, results: Sequence[pl.DataFrame]) -> None:
         """What `plans` gave."""
-        counts, self._facts, outside = results[-3:]
+        counts, *measured = results[-3:]
         self._counts = Counts.of(counts)
-        self._outside = outside.item()
+        self._measured(measured)
 
     def staged(self) -> Iterator[tuple[Adapter, Staged]]:
-        """All files written so far, for a step that is given up."""
-        for sink in self._kept:
-            yield self.target.adapter, sink.staged()
+        """All files begun so far, for a step that is given up."""
+        for sink in self._begun:
+            yield self.target.adapter, sink.begun()
 
     def judge(self) -> Output:
         """The audited output.
@@ -132,6 +136,8 @@ class OpenOutput:
         if bad is not None and found is not None and found.invalid:
             good, bad = self._split(found.good, found.bad, good, bad)
         self._refuse(seen, good)
+        # From here on only the staged files are needed: the memory of an eager frame is free again.
+        del self.handed_on, self._audited
         return self._output(good, bad, failed, seen)
 
     def _output(self, good: Staged, bad: Staged | None, failed: Mapping[str, int], seen: Verdict) -> Output:
@@ -179,45 +185,85 @@ class OpenOutput:
     def _split(
         self, good: pl.LazyFrame, bad: pl.LazyFrame, good_before: Staged, bad_before: Staged
     ) -> tuple[Staged, Staged]:
-        """Stage the good rows once more, without those that a barrier rejected."""
-        rest, more = self._sink(good), self._rejected_sink(bad)
-        self._kept += [rest, more]
-        run_plans([rest.plan, more.plan])
-        self.target.adapter.discard(good_before)
-        return rest.staged(), replace(bad_before, files=bad_before.files + more.staged().files)
+        """Stage both once more: a barrier rejected rows that were staged as good."""
+        all_bad = pl.concat([bad_before.scan(), self._as_rejected(bad)])
+        _, _, *measured = run_plans([self._to_stage(good), self._to_reject(all_bad), *self._measures(good)])
+        self._measured(measured)
+        for staged in (good_before, bad_before):
+            self.target.adapter.discard(staged)
+        rest, more = self._kept[-2:]
+        return rest.staged(), more.staged()
 
-    def _sink(self, frame: pl.LazyFrame) -> Sink:
+    def _to_stage(self, frame: pl.LazyFrame) -> pl.LazyFrame:
         target = self.target
         place = target.adapter.place(target.dataset, target.slice, self._name(), target.scratch, target.state)
         before = frame.collect_schema()
         casts = [pl.col(name).cast(dtype) for name, dtype in self._schema.items() if before[name] != dtype]
-        return Sink(frame.with_columns(casts), self._schema, place)
+        return self._begin(Sink(self._schema, place)).plan(frame.with_columns(casts))
 
-    def _rejected_sink(self, bad: pl.LazyFrame) -> Sink:
+    def _to_reject(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         target, dataset = self.target, rejected(self.target.dataset)
         part = partition.of_key(str(target.slice))
         state = replace(target.state, dataset=dataset.name, slice=part.key)
         place = target.adapter.place(dataset, part, self._name(), target.scratch, state)
-        return Sink(as_rejected(bad, part=part.key, run=target.state.run), REJECTED_SCHEMA, place)
+        return self._begin(Sink(REJECTED_SCHEMA, place)).plan(rows)
+
+    def _begin(self, sink: Sink) -> Sink:
+        self._kept.append(sink)
+        self._begun.append(sink)
+        return sink
+
+    def _as_rejected(self, bad: pl.LazyFrame) -> pl.LazyFrame:
+        return as_rejected(bad, part=str(self.target.slice), run=self.target.state.run)
 
     def _name(self) -> str:
         """Unique, so that no file of a step that was given up is ever taken for one of this."""
         return f"{self.target.state.run}-{uuid.uuid4().hex[:8]}"
 
-    def _misplaced(self) -> pl.LazyFrame:
-        """How many rows lie outside the step's window."""
+    def _measures(self, frame: pl.LazyFrame) -> list[pl.LazyFrame]:
+        """What `expect:` needs to know of rows, and how many of them lie outside the step's window."""
         grain, window = self._config.partition, self.target.slice.window
-        if grain is None or grain.column is None or window is None:
-            return pl.LazyFrame({"outside": [0]})
-        dtype = self._schema.get(grain.column)
-        if dtype is None:
-            close = nearest(grain.column, self._schema)
-            raise self._invalid(
-                [f"there is no column {grain.column}, which its partition needs"],
-                f'did you mean "{close}"?' if close else "return it, or mend `partition:` in the catalog",
-            )
-        inside = in_window(grain.column, dtype, window).fill_null(value=False)
-        return self.handed_on.select((~inside).sum().alias("outside"))
+        outside = pl.LazyFrame({"outside": [0]})
+        if grain is not None and grain.column is not None and window is not None:
+            inside = in_window(grain.column, self._schema[grain.column], window).fill_null(value=False)
+            outside = frame.select((~inside).sum().alias("outside"))
+        return [self._expect.measure(frame), outside]
+
+    def _measured(self, results: Sequence[pl.DataFrame]) -> None:
+        self._facts, outside = results
+        self._outside = outside.item()
+
+    def _storable(self, schema: Mapping[str, pl.DataType]) -> Mapping[str, pl.DataType]:
+        try:
+            return self.target.adapter.storable(self.target.dataset, schema)
+        except DataError as error:
+            (problem,) = error.problems
+            raise self._invalid([problem.message], problem.hint or "") from None
+
+    def _compare_with_settings(self) -> None:
+        """Every column that the dataset's settings name is there, and that of its windows is a time."""
+        config, window = self._config, self.target.slice.window
+        column = config.partition.column if config.partition else None
+        named = {
+            "key": config.key,
+            "order_by": [config.order_by] if config.order_by else [],
+            "partition_by": config.partition_by,
+            "partition": [column] if column else [],
+        }
+        absent = [
+            (setting, unknown("column", name, self._schema))
+            for setting, names in named.items()
+            for name in names
+            if name not in self._schema
+        ]
+        problems = [f"{setting}: {problem.message}; {problem.hint}" for setting, problem in absent]
+        if column and column in self._schema and window:
+            try:
+                in_window(column, self._schema[column], window)
+            except TypeError as error:
+                problems.append(f"partition: {error}")
+        if problems:
+            raise self._invalid(problems, "return these columns, or mend the dataset in conf/catalog.yml")
 
     def _compare_with_table(self) -> None:
         now = self.target.adapter.schema(self.target.dataset, self.target.slice)

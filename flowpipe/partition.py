@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Literal
@@ -14,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 Every = Literal["day", "month", "year"]
 KEY_FORMAT: dict[str, str] = {"year": "%Y", "month": "%Y-%m", "day": "%Y-%m-%d"}
+_DATE = re.compile(r"([0-9]{4})(?:-([0-9]{1,2})(?:-([0-9]{1,2}))?)?")
 _PLACEHOLDER = re.compile(r"\{partition(?::([^{}]*))?\}")
 
 
@@ -90,15 +92,14 @@ def parse(text: str | int | date, every: Every, timezone: str = "UTC") -> Window
     ...
     ValueError: "2013-02-15" is not the start of a month; write it like 2013-02
     """
+    match = _DATE.fullmatch(str(text))
     # A coarser text would mean its first window, also where it ends a range.
-    for form in ("%Y", "%Y-%m", "%Y-%m-%d")[("year", "month", "day").index(every) :]:
-        try:
-            moment = datetime.strptime(str(text), form).replace(tzinfo=ZoneInfo(timezone))
-            window = window_at(moment, every)
-        except (ValueError, OverflowError):
-            continue
-        if window.start == moment:
-            return window
+    if match and match.lastindex and match.lastindex > ("year", "month", "day").index(every):
+        # Not `strptime`, whose first call alone takes a tenth of the time of `flowpipe list`.
+        with suppress(ValueError, OverflowError):
+            moment = datetime(int(match[1]), int(match[2] or 1), int(match[3] or 1), tzinfo=ZoneInfo(timezone))
+            if (window := window_at(moment, every)).start == moment:
+                return window
     example = {"day": "2013-02-01", "month": "2013-02", "year": "2013"}[every]
     raise ValueError(f'"{text}" is not the start of a {every}; write it like {example}')
 

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import graphlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 from flowpipe import executors, loading, partition, pipeline, plan
-from flowpipe.binding import Binder, Bound
+from flowpipe.binding import Binder
+from flowpipe.bound import Bound
 from flowpipe.catalog import Catalog
-from flowpipe.config import Configuration
+from flowpipe.config import Configuration, redact
 from flowpipe.errors import ConfigError, FlowpipeError, Problem, UsageError, unknown
 from flowpipe.intents import Intents
 from flowpipe.ledger import Ledger, new_run_id
 from flowpipe.modules import ProjectCode
 from flowpipe.partition import Slice
 from flowpipe.plan import Plan
+from flowpipe.publishing import Publisher
 from flowpipe.records import Record
 from flowpipe.roots import find_root, ledger_path, profile_state
 from flowpipe.run import Runner, RunResult, locked
 from flowpipe.step import Workshop
+from flowpipe.stop import Stop
 
 
 @dataclass(frozen=True)
@@ -59,9 +63,9 @@ class Project:
 
         Raises:
             UsageError: there is no project at or above `path`.
-            ConfigError: everything that is wrong in the YAML files.
+            ConfigError: the catalog or the profile cannot be read; what else is wrong, `check` tells.
         """
-        configuration = loading.load(find_root(Path(path)), profile=profile, sets=sets, resolve=not offline)
+        configuration = loading.load_valid(find_root(Path(path)), profile=profile, sets=sets, resolve=not offline)
         return cls(configuration, Catalog(configuration))
 
     @property
@@ -77,7 +81,8 @@ class Project:
             ConfigError: all problems of all pipelines.
         """
         if self._bound is None:
-            self._bound = self._bind()
+            with self._hiding_secrets():
+                self._bound = self._bind()
         return self._bound
 
     def plan(self, selection: Selection = EVERYTHING, *, now: datetime | None = None) -> Plan:
@@ -88,9 +93,9 @@ class Project:
             UsageError: a pipeline or partition of the selection does not exist.
         """
         moment = now or datetime.now(UTC)
-        return plan.make(
-            self._select(selection, moment), self.catalog, self.configuration, now=moment, force=selection.force
-        )
+        chosen = self._select(selection, moment)
+        with self._hiding_secrets():
+            return plan.make(chosen, self.catalog, self.configuration, now=moment, force=selection.force)
 
     def run(
         self,
@@ -118,6 +123,7 @@ class Project:
                 if on_record:
                     on_record(record)
 
+            stop = Stop()
             executor = executors.create(self.configuration.executor, self.configuration)
             shop = Workshop(
                 run=run,
@@ -125,10 +131,11 @@ class Project:
                 configuration=self.configuration,
                 catalog=self.catalog,
                 executor=executor,
-                intents=Intents(state / "intents"),
+                publisher=Publisher(run, self.catalog, Intents(state / "intents"), stop, emit),
                 scratch=state / "scratch" / run,
                 force=selection.force,
                 emit=emit,
+                stop=stop,
             )
             try:
                 return Runner(
@@ -138,9 +145,17 @@ class Project:
                 executor.close()
                 self.catalog.close()
 
+    @contextmanager
+    def _hiding_secrets(self) -> Iterator[None]:
+        try:
+            yield
+        except FlowpipeError as error:
+            error.hide(partial(redact, secrets=self.configuration.secrets))
+            raise
+
     def _bind(self) -> dict[str, Bound]:
         configuration = self.configuration
-        problems = list(self.catalog.store_problems())
+        problems = [*configuration.problems, *self.catalog.store_problems]
         problems += executors.problems(configuration.executor, configuration)
         problems += _writers(configuration)
         code = ProjectCode(configuration.root / "pipelines")
@@ -158,7 +173,9 @@ class Project:
             bound[name] = binder.bind()
             problems += binder.problems
             used |= {(name, param) for param in binder.used_params}
-        problems += _unused_params(configuration, bound, used)
+        if not configuration.problems:
+            # Otherwise a param may be meant for a pipeline that is left out.
+            problems += _unused_params(configuration, bound, used)
         order, cycle = _ordered(configuration, bound)
         problems += cycle
         if problems:
@@ -196,10 +213,18 @@ def _windows(bound: Bound, selection: Selection, now: datetime) -> Sequence[Slic
             raise UsageError(f"pipeline {bound.name}: {error}") from None
 
     if selection.partitions:
-        return tuple(partition.of_window(parse(text)) for text in selection.partitions)
+        wanted = [parse(text) for text in selection.partitions]
+        start, end = parse(windows.start), windows.end and parse(windows.end)
+        for window in wanted:
+            if window.start < start.start or (end and window.start > end.start):
+                hint = f"its windows are {start} to {end}" if end else f"its windows begin with {start}"
+                raise UsageError(f"pipeline {bound.name} has no window {window}", hint=hint)
+        return tuple(map(partition.of_window, wanted))
     slices = bound.slices(now)
     first = parse(selection.first) if selection.first else None
     last = parse(selection.last) if selection.last else None
+    if first and last and last.start < first.start:
+        raise UsageError(f"--from {first} is after --to {last}", hint="write the earlier window first")
     return tuple(
         part
         for part in slices
@@ -228,7 +253,7 @@ def _writers(configuration: Configuration) -> Iterable[Problem]:
         name, node = found[-1]
         text = f"dataset {dataset} is written by {' and '.join(f'{p} (node {n})' for p, n in found)}"
         hint = "let one write it, or set `writers: many` on a dataset of mode append or merge"
-        yield Problem(text, configuration.where("pipelines", name, "writes", node), hint)
+        yield Problem(text, configuration.where_written(name, node), hint)
 
 
 def _unused_params(

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import FrameType
 
-from flowpipe.config import redact
 from flowpipe.errors import FlowpipeError, Interrupted, LockedError
 from flowpipe.plan import Plan, Step
 from flowpipe.records import Outcome, RunEnded, RunStarted, StepEnded, StepStarted
-from flowpipe.step import Workshop, recover, run_step
+from flowpipe.step import Workshop, run_step
 
 
 @dataclass(frozen=True)
@@ -44,32 +40,42 @@ class Runner:
         """Everything from the first record to the last; errors are in the result."""
         shop, began = self.shop, time.monotonic()
         shop.emit(
-            RunStarted(shop.run, datetime.now(UTC), self.project, shop.configuration.profile, self.command, os.getpid())
+            RunStarted(
+                shop.run,
+                datetime.now(UTC),
+                self.project,
+                shop.configuration.profile,
+                shop.redact(self.command),
+                os.getpid(),
+            )
         )
         ended: list[tuple[str, Outcome]] = []
         error: FlowpipeError | None = None
         try:
-            with stoppable():
+            with shop.stop.listening():
                 self._recover()
                 ended.extend((step.name, self._step(step)) for step in self.make_plan().steps)
         except FlowpipeError as caught:
+            caught.hide(shop.redact)
             error = caught
         finally:
-            shutil.rmtree(shop.scratch, ignore_errors=True)
+            # Only when it is empty: a step that could not publish left there what its manifest names.
+            with suppress(OSError):
+                shop.scratch.rmdir()
         outcome = _outcome(error)
-        text = redact(str(error), shop.configuration.secrets) if error else None
+        text = str(error) if error else None
         shop.emit(RunEnded(shop.run, datetime.now(UTC), time.monotonic() - began, outcome, text))
         return RunResult(shop.run, outcome, tuple(ended), error)
 
     def _recover(self) -> None:
         """Publish what earlier runs had decided; what else they left in the scratch folder goes."""
-        for intent in self.shop.intents.live(self.shop.catalog):
-            recover(intent, self.shop)
+        self.shop.publisher.recover()
         for folder in self.shop.scratch.parent.glob("*"):
             shutil.rmtree(folder, ignore_errors=True)
 
     def _step(self, step: Step) -> Outcome:
         shop, began = self.shop, time.monotonic()
+        shop.stop.check()
         part = str(step.slice)
 
         def end(outcome: Outcome, reason: str | None = None, error: str | None = None) -> Outcome:
@@ -82,9 +88,10 @@ class Runner:
         shop.emit(StepStarted(shop.run, step.bound.name, part, datetime.now(UTC), step.reason))
         try:
             reasons = run_step(step, shop)
-        except FlowpipeError as error:
-            end(_outcome(error), None, redact(str(error), shop.configuration.secrets))
-            raise
+        except Exception as caught:  # noqa: BLE001 - whatever a library makes of a signal in the middle of its work
+            error = shop.stop.interrupted or caught
+            end(_outcome(error), None, shop.redact(str(error)))
+            raise error from caught.__cause__
         return end("done") if reasons is None else end("skipped", "; ".join(reasons))
 
 
@@ -112,25 +119,7 @@ def locked(state: Path, wait: timedelta) -> Iterator[None]:
         lock.release()
 
 
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into `Interrupted` while the block runs."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        raise Interrupted(number)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
-
-
-def _outcome(error: FlowpipeError | None) -> Outcome:
+def _outcome(error: Exception | None) -> Outcome:
     if error is None:
         return "done"
     return "cancelled" if isinstance(error, Interrupted) else "failed"

@@ -6,7 +6,7 @@ once, so that its memory is free again. Nothing here is visible to a reader yet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
@@ -15,8 +15,8 @@ from typing import Any
 
 import polars as pl
 
-from flowpipe.binding import Bound
-from flowpipe.errors import DataError, FlowpipeError, NodeError, Problem
+from flowpipe.bound import Bound
+from flowpipe.errors import DataError, FlowpipeError, Interrupted, NodeError, Problem
 from flowpipe.frames import kind_of, present, run_plans, to_lazy
 from flowpipe.inputs import OpenInput
 from flowpipe.output import OpenOutput, Output, Target
@@ -41,11 +41,15 @@ class StagingPass:
         self._waiting: list[OpenInput | OpenOutput] = []
         self._opened: list[OpenInput | OpenOutput] = []
         self._done: dict[str, Output] = {}
-        self._problems: list[Problem] = []
+        self._problems: dict[str, tuple[Problem, ...]] = {}
 
     def receivers(self) -> Mapping[str, Callable[[Any], Any]]:
-        """What takes each written node's value, and gives what its consumers get."""
-        return {target.write.node: partial(self._receive, target) for target in self._targets}
+        """By node or input: what takes a value, and gives what its consumers get.
+
+        A written node's is staged, and what several nodes are made of is computed once for all.
+        """
+        shared = {name: _shared for name in self._needed if len(self._consumers(name)) > 1}
+        return {**shared, **{target.write.node: partial(self._receive, target) for target in self._targets}}
 
     def audit_input(self, opened: OpenInput) -> pl.LazyFrame:
         """Hold an input to its contract in this pass; the rows that its consumers get."""
@@ -62,10 +66,7 @@ class StagingPass:
         """
         self._flush()
         self._raise_problems()
-        # Inputs first, then outputs as the pipeline lists them, whichever was ready first.
-        order = {target.write.node: number for number, target in enumerate(self._targets)}
-        opened = sorted(self._opened, key=lambda each: order.get(each.node or "", -1))
-        return tuple(self._done[each.name] for each in opened)
+        return tuple(self._done[name] for name in self._in_order(self._done))
 
     def discard(self) -> None:
         """Remove every staged file."""
@@ -77,26 +78,36 @@ class StagingPass:
         opened = self._open(target, value)
         if opened is None:
             return None
-        self._waiting.append(opened)
         consumers = self._consumers(target.write.node)
-        lazy = isinstance(value, pl.LazyFrame) and not opened.barred
-        if lazy and self._all_lazy_below(consumers) and len(self._waiting) < MAX_FUSED:
-            return opened.handed_on
-        self._flush()
+        if isinstance(value, pl.LazyFrame) and not opened.barred and self._all_lazy_below(consumers):
+            self._waiting.append(opened)
+            if len(self._waiting) < MAX_FUSED:
+                return opened.handed_on
+            self._flush()
+        else:
+            # Alone: what waits may have consumers still to come, which would compute it again.
+            self._stage([opened])
         if not consumers:
             return None
-        self._raise_problems()
+        if self._problems:
+            self._flush()
+            self._raise_problems()
         staged = self._done[opened.name].publications[-1].staged
         return present(staged.scan(), target.write.kind, self._scratch)
 
     def _open(self, target: Target, value: Any) -> OpenOutput | None:
         node = target.write.node
+        if kind_of(type(value)) is None:
+            gives = "None" if value is None else f"a {type(value).__name__}"
+            text = f"node {node} gives {gives}, but is written to dataset {target.dataset.name}"
+            raise NodeError(text, where=self._graph.nodes[node].where, hint="return a frame on every path")
         with self._blaming(f"node {node}", node):
             try:
                 opened = OpenOutput(target, to_lazy(value, self._scratch), self._now)
             except DataError as error:
-                self._problems += error.problems
+                self._problems[f"node {node}"] = error.problems
                 if self._consumers(node):
+                    self._flush()
                     self._raise_problems()
                 return None
         self._opened.append(opened)
@@ -119,8 +130,13 @@ class StagingPass:
 
     def _flush(self) -> None:
         batch, self._waiting = self._waiting, []
+        self._stage(batch)
+
+    def _stage(self, batch: Sequence[OpenInput | OpenOutput]) -> None:
         try:
             self._collect(batch)
+        except Interrupted:
+            raise
         except Exception:  # noqa: BLE001 - whatever it was, it is raised again by the one that causes it
             # Once more one by one: to name the output and its node.
             for opened in batch:
@@ -130,7 +146,7 @@ class StagingPass:
             try:
                 self._done[opened.name] = opened.judge()
             except DataError as error:
-                self._problems += error.problems
+                self._problems[opened.name] = error.problems
 
     def _collect(self, batch: Sequence[OpenInput | OpenOutput]) -> None:
         plans = [opened.plans() for opened in batch]
@@ -151,7 +167,16 @@ class StagingPass:
 
     def _raise_problems(self) -> None:
         if self._problems:
-            raise DataError.of(self._problems)
+            raise DataError.of(problem for name in self._in_order(self._problems) for problem in self._problems[name])
+
+    def _in_order(self, names: Iterable[str]) -> list[str]:
+        """Inputs first, then outputs as the pipeline lists them, whichever was ready first."""
+        order = [f"node {target.write.node}" for target in self._targets]
+        return sorted(names, key=lambda name: order.index(name) if name in order else -1)
+
+
+def _shared(value: Any) -> Any:
+    return value.cache() if isinstance(value, pl.LazyFrame) else value
 
 
 def _first_line(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,20 +12,23 @@ from typing import Any
 import polars as pl
 
 from flowpipe import fingerprint
-from flowpipe.adapters import Missing, Pin, Publication, State
-from flowpipe.binding import Bound, Read, Write, read_slice
+from flowpipe.adapters import Missing, Pin, State
+from flowpipe.bound import Bound, Read, Write, read_slice
 from flowpipe.catalog import Catalog
-from flowpipe.config import Configuration, RetryConfig
-from flowpipe.errors import ConfigError, DataError
+from flowpipe.config import Configuration, RetryConfig, redact
+from flowpipe.errors import ConfigError, DataError, Problem
 from flowpipe.executors import Executor, NodeProgress, NodeStart
-from flowpipe.frames import exists, present, rows_of
+from flowpipe.frames import collected, present, rows_of
 from flowpipe.inputs import OpenInput
-from flowpipe.intents import Intent, Intents
+from flowpipe.intents import Intent
 from flowpipe.output import Output, Target
 from flowpipe.partition import Slice
-from flowpipe.plan import Choice, Step, Version, choose, missing_input
-from flowpipe.records import Checked, NodeEnded, NodeStarted, Published, Record
+from flowpipe.plan import Step, missing_input
+from flowpipe.publishing import Publisher
+from flowpipe.records import Checked, NodeEnded, NodeStarted, Record
 from flowpipe.staging import StagingPass
+from flowpipe.staleness import Choice, Version, choose
+from flowpipe.stop import Stop
 
 RESTARTS = 3
 
@@ -38,10 +42,15 @@ class Workshop:
     configuration: Configuration
     catalog: Catalog
     executor: Executor
-    intents: Intents
+    publisher: Publisher
     scratch: Path
     force: bool
     emit: Callable[[Record], None]
+    stop: Stop
+
+    def redact(self, text: str) -> str:
+        """A text without the project's secrets."""
+        return redact(text, self.configuration.secrets)
 
 
 class InputsMoved(Exception):
@@ -84,16 +93,18 @@ class _Attempt:
             self._look_again(pins)
         except BaseException:
             staging.discard()
+            shutil.rmtree(self.scratch, ignore_errors=True)
             raise
         self._tell(outputs)
         publications = tuple(publication for output in outputs for publication in output.publications)
         intent = Intent(self.shop.run, self.bound.name, self.slice, publications)
-        decide(intent, self.shop)
-        publish(intent, self.shop)
+        self.shop.publisher.finish(intent)
+        # Not before: what a live manifest names may lie here.
+        shutil.rmtree(self.scratch, ignore_errors=True)
         return None
 
     def _pins(self) -> dict[str, Pin]:
-        """Hold every read to one version.
+        """Hold every read to one version; a step's own output, where its parameter has a default, need not be there.
 
         Raises:
             ConfigError: an input is not there.
@@ -105,7 +116,11 @@ class _Attempt:
             try:
                 pins[dataset.name] = self.shop.catalog.adapter(dataset).pin(dataset, wanted)
             except Missing as missing:
-                problems.append(missing_input(self.shop.configuration, dataset, wanted, missing))
+                own = any(write.dataset.name == dataset.name for write in self.bound.writes)
+                if own and self.bound.graph.inputs[read.parameter].optional:
+                    continue
+                hint = "give the parameter a default for the first run: `= None`" if own else None
+                problems.append(missing_input(self.shop.configuration, dataset, wanted, missing, hint))
         if problems:
             raise ConfigError(problems)
         return pins
@@ -144,27 +159,47 @@ class _Attempt:
         nodes = sorted({node for write in writes for node in self.bound.free_values(write)})
         values = self._graph_values(nodes, self._given(), {}, {})
         # What was hashed is what is used: a lazy frame with a changing source is asked once.
-        return {
-            node: value.collect().lazy() if isinstance(value, pl.LazyFrame) else value for node, value in values.items()
-        }
+        lazy = {node: value for node, value in values.items() if isinstance(value, pl.LazyFrame)}
+        return values | {node: collected(value).lazy() for node, value in lazy.items()}
 
     def _compute(self, stale: Sequence[Choice], pins: Mapping[str, Pin], values: dict[str, Any]) -> StagingPass:
         shop, bound = self.shop, self.bound
         needed = bound.graph.upstream([choice.write.node for choice in stale])
         targets = [self._target(choice) for choice in stale]
         staging = StagingPass(bound, targets, needed, self.scratch, shop.run_time)
-        inputs = self._given()
-        for name, read in bound.reads.items():
-            if name in needed:
-                inputs[name] = self._read(read, pins[read.dataset.name], staging)
         receivers = staging.receivers()
-        overrides = {n: receivers[n](v) if n in receivers else v for n, v in values.items() if n in needed}
+
+        def handed_on(name: str, value: Any) -> Any:
+            return receivers[name](value) if name in receivers else value
+
         try:
+            read = self._inputs(needed, pins, staging)
+            inputs = self._given() | {name: handed_on(name, frame) for name, frame in read.items()}
+            overrides = {name: handed_on(name, value) for name, value in values.items() if name in needed}
             self._graph_values([target.write.node for target in targets], inputs, overrides, receivers)
         except BaseException:
             staging.discard()
+            shutil.rmtree(self.scratch, ignore_errors=True)
             raise
         return staging
+
+    def _inputs(self, needed: frozenset[str], pins: Mapping[str, Pin], staging: StagingPass) -> dict[str, Any]:
+        """The frames of all reads.
+
+        Raises:
+            DataError: the columns of one or more are not those of its contract.
+        """
+        frames: dict[str, Any] = {}
+        problems: list[Problem] = []
+        for name, read in self.bound.reads.items():
+            if name in needed and read.dataset.name in pins:
+                try:
+                    frames[name] = self._read(read, pins[read.dataset.name], staging)
+                except DataError as error:
+                    problems += error.problems
+        if problems:
+            raise DataError.of(problems)
+        return frames
 
     def _target(self, choice: Choice) -> Target:
         dataset, parts = choice.write.dataset, choice.parts or {}
@@ -215,6 +250,7 @@ class _Attempt:
             overrides=overrides,
             handed_on=receivers,
             progress=self._progress,
+            check_stop=self.shop.stop.check,
         )
 
     def _progress(self, event: NodeProgress) -> None:
@@ -229,7 +265,7 @@ class _Attempt:
         """Start the step again if a file it read is not the file it pinned."""
         for read in self.bound.reads.values():
             dataset = read.dataset
-            if pins[dataset.name].snapshot:
+            if dataset.name not in pins or pins[dataset.name].snapshot:
                 continue
             wanted = read_slice(dataset.config, self.slice)
             try:
@@ -245,49 +281,6 @@ class _Attempt:
             for check, failed in output.failed.items():
                 consequence = output.consequence if failed else "passed"
                 self.shop.emit(Checked(*step, output.dataset.name, check, failed, consequence))
-
-
-def decide(intent: Intent, shop: Workshop) -> None:
-    """From here on the step is published, by this run or by the next one."""
-    shop.intents.save(intent)
-
-
-def recover(intent: Intent, shop: Workshop) -> None:
-    """Publish what an earlier run had decided; where its staged files are gone, leave the step to be run again."""
-    if all(_is_there(publication, shop) for publication in intent.publications):
-        publish(intent, shop, recovered=True)
-    else:
-        shop.intents.remove(intent)
-
-
-def _is_there(publication: Publication, shop: Workshop) -> bool:
-    """Whether a publication is visible already, or its staged files still are where they were."""
-    dataset, part = publication.dataset, publication.slice
-    held = shop.catalog.adapter(dataset).held(dataset, [part])[part.key].state
-    visible = held is not None and (held.run, held.fingerprint) == (
-        publication.state.run,
-        publication.state.fingerprint,
-    )
-    return visible or all(exists(file.path) for file in publication.staged.files)
-
-
-def publish(intent: Intent, shop: Workshop, *, recovered: bool = False) -> None:
-    """Make every publication of a decided step visible, then forget the step."""
-    for publication in intent.publications:
-        shop.catalog.adapter(publication.dataset).publish(publication)
-        shop.emit(
-            Published(
-                run=shop.run,
-                pipeline=intent.pipeline,
-                slice=str(intent.slice),
-                dataset=publication.dataset.name,
-                at=datetime.now(UTC),
-                rows=publication.staged.rows,
-                bytes=publication.staged.bytes,
-                recovered=recovered,
-            )
-        )
-    shop.intents.remove(intent)
 
 
 def _none_for(bound: Bound) -> dict[str, str | None]:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import hamilton.driver  # noqa: F401  (imported beforehand, as by_hand.py imports Polars)
+import pandera.backends.polars.builtin_checks  # (with Hypothesis, where that is installed)
 import pandera.polars  # noqa: F401
 
 from flowpipe.project import Project

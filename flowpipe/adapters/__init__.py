@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -123,7 +124,7 @@ class Adapter(Protocol):
         """Columns and types of what is there now; None when there is nothing."""
         ...
 
-    def storable(self, schema: Mapping[str, pl.DataType]) -> Mapping[str, pl.DataType]:
+    def storable(self, dataset: Dataset, schema: Mapping[str, pl.DataType]) -> Mapping[str, pl.DataType]:
         """The type each column is written as; the caller casts the rows to it before it stages them.
 
         Raises:
@@ -161,7 +162,9 @@ class Adapter(Protocol):
         ...
 
 
-def installed() -> dict[str, Any]:
+@cache
+def installed() -> Mapping[str, Any]:
     """The entry points of all adapters by name, not loaded yet."""
     from importlib.metadata import entry_points
+
     return {point.name: point for point in entry_points(group="flowpipe.adapters")}

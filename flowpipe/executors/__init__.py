@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel
@@ -55,7 +56,7 @@ class Executor(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of threads, processes and connections; what runs ends first."""
+        """Let go of threads, processes and connections; does not wait for a call that was given up."""
         ...
 
 
@@ -82,7 +83,8 @@ class NodeEnd:
 NodeProgress = NodeStart | NodeEnd
 
 
-def installed() -> dict[str, Any]:
+@cache
+def installed() -> Mapping[str, Any]:
     """The entry points of all executors by name, not loaded yet."""
     from importlib.metadata import entry_points
 

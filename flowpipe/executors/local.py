@@ -63,4 +63,5 @@ class Threads:
         self._pool.submit(contextvars.copy_context().run, _attempt, call, done)
 
     def close(self) -> None:
-        self._pool.shutdown()
+        # After an interrupt a node may still be at work: nothing can stop it, and nothing waits for it.
+        self._pool.shutdown(wait=False)

@@ -64,7 +64,7 @@ def run(
 ) -> dict[str, Any]:
     """Run tasks to the end; the values of the wanted nodes and given names.
 
-    After the first failure nothing new starts, and what runs is waited for.
+    After the first failure nothing new starts, and what runs is waited for; after a signal it is given up.
 
     Raises:
         NodesFailed: nodes failed.
@@ -109,8 +109,12 @@ class _Run:
                 self._complete(self._ended.get())
         except KeyboardInterrupt:
             raise Interrupted(signal.SIGINT) from None
-        finally:
+        except Interrupted:
+            raise
+        except BaseException:
             self._drain()
+            raise
+        self._drain()
         if self._failures:
             raise NodesFailed(self._failures)
         return {name: self._values[name] for name in self._wanted}

@@ -52,10 +52,10 @@ class Lake:
         self, frame: pl.DataFrame | pl.LazyFrame, part: Slice = WHOLE, *, fingerprint: str = "f1", run: str = "r1"
     ) -> Publication:
         rows = frame.lazy()
-        schema = self.store.storable(rows.collect_schema())
+        schema = self.store.storable(self.dataset, rows.collect_schema())
         empty = State(self.name, part.key, fingerprint, {"code": fingerprint}, -1, run, "2026-01-01T00:00:00+00:00")
-        sink = Sink(rows.cast(dict(schema)), schema, self.store.place(self.dataset, part, run, self.root, empty))
-        run_plans([sink.plan])
+        sink = Sink(schema, self.store.place(self.dataset, part, run, self.root, empty))
+        run_plans([sink.plan(rows.cast(dict(schema)))])
         staged = sink.staged()
         state = State(self.name, part.key, fingerprint, {"code": fingerprint}, staged.rows, run, empty.published_at)
         return Publication(self.dataset, part, staged, state)

@@ -63,13 +63,13 @@ class Store:
     def stage(
         self, dataset: Dataset, frame: pl.DataFrame, part: Slice = WHOLE, fingerprint: str = "f1", run: str = "run1"
     ) -> Publication:
-        schema = self.adapter.storable(frame.schema)
+        schema = self.adapter.storable(dataset, frame.schema)
         wanted = state(dataset.name, part, len(frame), fingerprint, run)
         place = self.adapter.place(
             dataset, part, run, self.folder / "scratch" / run, dataclasses.replace(wanted, rows=-1)
         )
-        sink = Sink(frame.cast(pl.Schema(schema)).lazy(), schema, place)
-        run_plans([sink.plan])
+        sink = Sink(schema, place)
+        run_plans([sink.plan(frame.cast(pl.Schema(schema)).lazy())])
         return Publication(dataset, part, sink.staged(), wanted)
 
     def publish(self, dataset: Dataset, frame: pl.DataFrame, part: Slice = WHOLE, **named: str) -> Publication:
@@ -245,7 +245,7 @@ class AdapterSuite:
 
     def test_types_come_back(self, store: Store) -> None:
         dataset = self.dataset()
-        wanted: Mapping[str, pl.DataType] = store.adapter.storable(self.types.schema)
+        wanted: Mapping[str, pl.DataType] = store.adapter.storable(dataset, self.types.schema)
         store.publish(dataset, self.types)
         assert_frame_equal(store.read(dataset), self.types.cast(pl.Schema(wanted)))
         assert store.adapter.schema(dataset) == wanted

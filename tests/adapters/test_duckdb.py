@@ -250,17 +250,18 @@ def test_two_stores_of_one_file_share_it_and_retry_conflicts(store: Store, tmp_p
     (tmp_path / "data").mkdir()
     (tmp_path / "link.duckdb").symlink_to(tmp_path / "data" / "w.duckdb")
     other = Store(DuckDB(Options(database="link.duckdb"), tmp_path), tmp_path / "other")
-    store.publish(table("first"), rows("2013-01", 1))
-    again = other.stage(table("first"), rows("2013-01", 2), run="run2")
+    dataset = table(mode="replace", **MONTHLY)
+    store.publish(dataset, rows("2013-01", 1), month("2013-01"))
+    again = other.stage(dataset, rows("2013-01", 2), month("2013-01"), run="run2")
     blocking = duckdb.connect(str(tmp_path / "data" / "w.duckdb"))
     blocking.execute("BEGIN")
-    blocking.execute("UPDATE _flowpipe_state SET run = 'x' WHERE dataset = 'first'")
+    blocking.execute("UPDATE _flowpipe_state SET table_rows = 7")
     release = threading.Timer(0.5, lambda: blocking.execute("ROLLBACK").close())
     release.start()
     other.adapter.publish(again)
     release.join()
-    assert store.held(table("first")) == Held(again.state)
-    assert store.ids(table("first")) == [2]
+    assert store.held(dataset, month("2013-01")) == Held(again.state)
+    assert store.ids(dataset) == [2]
 
 
 def test_a_file_held_by_another_process_is_named(store: Store) -> None:
@@ -453,7 +454,7 @@ def test_types_that_duckdb_lacks_are_cast(store: Store) -> None:
             "unsigned": pl.Series([2**64 - 1], dtype=pl.UInt64),
         }
     )
-    assert store.adapter.storable(frame.schema) == {
+    assert store.adapter.storable(table(), frame.schema) == {
         "big": pl.Decimal(38, 0),
         "half": pl.Float32(),
         "category": pl.String(),
@@ -466,7 +467,7 @@ def test_types_that_duckdb_lacks_are_cast(store: Store) -> None:
         "unsigned": pl.UInt64(),
     }
     store.publish(table(), frame)
-    assert_frame_equal(store.read(table()), frame.cast(pl.Schema(store.adapter.storable(frame.schema))))
+    assert_frame_equal(store.read(table()), frame.cast(pl.Schema(store.adapter.storable(table(), frame.schema))))
 
 
 @pytest.mark.parametrize(
@@ -480,13 +481,13 @@ def test_types_that_duckdb_lacks_are_cast(store: Store) -> None:
 )
 def test_types_that_would_not_come_back_are_refused(store: Store, schema: Any, message: str) -> None:
     with pytest.raises(DataError) as caught:
-        store.adapter.storable(schema)
+        store.adapter.storable(table(), schema)
     assert str(caught.value) == f"{message}\n  hint: cast the column, a duration for example with .dt.total_seconds()"
 
 
 def test_columns_that_differ_only_in_case_are_refused(store: Store) -> None:
     with pytest.raises(DataError) as caught:
-        store.adapter.storable({"a": pl.Int64(), "A": pl.Int64()})
+        store.adapter.storable(table(), {"a": pl.Int64(), "A": pl.Int64()})
     assert str(caught.value) == (
         'columns "a" and "A" differ only in case, which DuckDB does not tell apart\n  hint: rename one of them'
     )

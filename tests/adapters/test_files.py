@@ -461,13 +461,13 @@ def test_names_with_glob_characters_are_names(tmp_path: Path) -> None:
 )
 def test_types_that_a_format_lacks_are_refused(store: Store, path: str, dtype: Any, message: str) -> None:
     with pytest.raises(DataError) as caught:
-        Files(Options(url="x"), store.folder).storable({"c": dtype}, file(path))
+        Files(Options(url="x"), store.folder).storable(file(path), {"c": dtype})
     assert str(caught.value) == f"{message}\n  hint: cast the column, or write Parquet"
 
 
 def test_types_that_parquet_lacks_are_refused(store: Store) -> None:
     with pytest.raises(DataError) as caught:
-        store.adapter.storable({"c": pl.List(pl.Struct([]))})
+        store.adapter.storable(file("a.parquet"), {"c": pl.List(pl.Struct([]))})
     assert str(caught.value) == 'column "c" is List(Struct({})), which parquet cannot hold\n  hint: cast the column'
 
 

@@ -27,14 +27,12 @@ f_append: {store: folder, path: "append/{partition}.csv", mode: append, partitio
 f_over: {store: folder, path: over.parquet, mode: overwrite}
 f_csv: {store: folder, path: over.csv, mode: overwrite}
 
-d_replace: {store: lake, table: replaced, mode: replace, partition: {every: month, column: day},
-            schema: "schemas:Event", on_invalid: quarantine}
+d_replace: {store: lake, table: replaced, mode: replace, partition: {every: month, column: day}SCHEMA}
 d_append: {store: lake, table: appended, mode: append}
 d_merge: {store: lake, table: merged, mode: merge, key: [id]}
 d_over: {store: lake, table: over, mode: overwrite}
 
-b_replace: {store: base, table: replaced, mode: replace, partition: {every: month, column: day},
-            schema: "schemas:Event", on_invalid: quarantine}
+b_replace: {store: base, table: replaced, mode: replace, partition: {every: month, column: day}SCHEMA}
 b_append: {store: base, table: appended, mode: append}
 b_merge: {store: base, table: merged, mode: merge, key: [id]}
 b_over: {store: base, table: over, mode: overwrite}
@@ -124,12 +122,13 @@ class Event(pa.DataFrameModel):
 ROWS = 400
 
 
-def make(project: Path) -> None:
-    """The project with a first state of its inputs: January and February."""
+def make(project: Path, *, quarantine: bool) -> None:
+    """The project with a first state of its inputs; a schema rejects some rows if there is to be a quarantine."""
+    schema = ', schema: "schemas:Event", on_invalid: quarantine' if quarantine else ""
     for name, text in FILES.items():
         path = project / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text.lstrip("\n"))
+        path.write_text(text.lstrip("\n").replace("SCHEMA", schema))
     (project / "data/landing/events").mkdir(parents=True)
     (project / "data/landing/rates.csv").write_text("kind,rate\na,1\nb,2\nc,3\n")
     for month in (1, 2, 3):
@@ -140,6 +139,11 @@ def move_on(project: Path) -> None:
     """A second state of the inputs: February is corrected, and so are the rates."""
     _events(project, 2, seed=22)
     (project / "data/landing/rates.csv").write_text("kind,rate\na,10\nb,20\nc,30\n")
+
+
+def passed(rows: pl.DataFrame, *, quarantine: bool) -> pl.DataFrame:
+    """The rows that the schema lets through."""
+    return rows.filter(pl.col("kind") != "oops") if quarantine else rows
 
 
 def _events(project: Path, month: int, seed: int) -> None:
@@ -193,9 +197,9 @@ def as_rows(frame: pl.DataFrame) -> list[tuple[object, ...]]:
     return sorted(frame.rows(), key=repr)
 
 
-def appended_ids() -> list[int]:
+def appended_ids(*, quarantine: bool) -> list[int]:
     """Keys of what the appended tables hold in the end: February as it was first, for it is never appended again."""
     ids = []
     for month, seed in ((1, 1), (2, 2), (3, 3)):
-        ids += _frame(month, seed).filter(pl.col("kind") != "oops")["id"].to_list()
+        ids += passed(_frame(month, seed), quarantine=quarantine)["id"].to_list()
     return ids

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from flowpipe.intents import Intent
+
 WATCHED = (f"{os.sep}flowpipe{os.sep}adapters{os.sep}", f"{os.sep}flowpipe{os.sep}intents.py")
 NATIVE = {"posix", "_io", "_duckdb", "deltalake"}
 
@@ -42,29 +44,23 @@ class Killer:
 
 
 def main() -> None:
-    import flowpipe.step
-    from flowpipe.cli import main as command
+    from flowpipe.cli import run_command
+    from flowpipe.publishing import Publisher
 
     count, at, *arguments = sys.argv[1:]
-    killer = Killer(None if at == "-" else int(at))
-    decide, publish = flowpipe.step.decide, flowpipe.step.publish
+    killer, finish = Killer(None if at == "-" else int(at)), Publisher.finish
 
-    def watched(verb):
-        def run(*given, **keywords):
-            sys.setprofile(killer)
-            try:
-                return verb(*given, **keywords)
-            finally:
-                sys.setprofile(None)
+    def watched(publisher: Publisher, intent: Intent) -> None:
+        sys.setprofile(killer)
+        try:
+            finish(publisher, intent)
+        finally:
+            sys.setprofile(None)
 
-        return run
-
-    flowpipe.step.decide, flowpipe.step.publish = watched(decide), watched(publish)
-    sys.argv = ["flowpipe", *arguments]
-    try:
-        command()
-    finally:
-        Path(count).write_text(str(killer.instants))
+    Publisher.finish = watched
+    code = run_command(arguments, debug=False)
+    Path(count).write_text(str(killer.instants))
+    sys.exit(code)
 
 
 if __name__ == "__main__":

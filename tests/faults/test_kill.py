@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -17,87 +18,98 @@ sys.path.insert(0, str(Path(__file__).parent))
 import job
 
 KILLER = Path(__file__).parent / "killer.py"
-BATCHES = 12
-KILLS = 7
-RANDOM_KILLS = 3
+# Kills of each batch inside a publish; the job that also quarantines rows is slower to start.
+INSIDE = {"plain": (9, 8), "quarantine": (2, 5)}
+AT_RANDOM = (4, 5)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A project with tables whose inputs have moved on, and how an undisturbed run ends."""
+
+    base: Path
+    quarantine: bool
+    undisturbed: dict[str, list[tuple[object, ...]]]
+    instants: int
+    seconds: float
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list[tuple[object, ...]]], int, float]:
-    """A project with tables of two months whose inputs have moved on; its undisturbed end, instants and seconds."""
+def prepared(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Prepared:
     base = tmp_path_factory.mktemp("faults") / "base"
-    job.make(base)
+    quarantine = request.param == "quarantine"
+    job.make(base, quarantine=quarantine)
     first = job.run(base, "--to", "2024-02")
     assert first.returncode == 0, first.stderr
     job.move_on(base)
-    calm = base.parent / "calm"
+    calm, count = base.parent / "calm", base.parent / "count"
     shutil.copytree(base, calm)
     began = time.monotonic()
     counted = subprocess.run(
-        [sys.executable, KILLER, base.parent / "count", "-", "run"],
-        cwd=calm,
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, KILLER, count, "-", "run"], cwd=calm, capture_output=True, text=True, check=False
     )
     assert counted.returncode == 0, counted.stderr
-    return base, job.tables(calm), int((base.parent / "count").read_text()), time.monotonic() - began
+    return Prepared(base, quarantine, job.tables(calm), int(count.read_text()), time.monotonic() - began)
 
 
-def test_an_undisturbed_run_publishes_everything_once(prepared) -> None:
-    base, undisturbed, instants, _ = prepared
-    months = [pl.read_parquet(base / f"data/landing/events/2024-{month:02}.parquet") for month in (1, 2, 3)]
-    rows = pl.concat(months)
-    good, bad = rows.filter(pl.col("kind") != "oops"), rows.filter(pl.col("kind") == "oops")
-    last = months[2].filter(pl.col("kind") != "oops")
+@pytest.mark.parametrize("prepared", ["plain", "quarantine"], indirect=True)
+def test_an_undisturbed_run_publishes_everything_once(prepared: Prepared) -> None:
+    months = [pl.read_parquet(prepared.base / f"data/landing/events/2024-{month:02}.parquet") for month in (1, 2, 3)]
+    good = job.passed(pl.concat(months), quarantine=prepared.quarantine)
+    last = job.passed(months[2], quarantine=prepared.quarantine)
     for store in ("base", "lake"):
-        assert undisturbed[f"{store}/replaced"] == job.as_rows(good)
-        assert len(undisturbed[f"{store}/replaced__rejected"]) == bad.height > 0
+        found = {name.removeprefix(f"{store}/"): rows for name, rows in prepared.undisturbed.items()}
+        assert found["replaced"] == job.as_rows(good)
+        assert len(found.get("replaced__rejected", [])) == sum(map(len, months)) - len(good)
         merged = last.group_by(id=pl.col("id") % 50).agg(pl.col("amount").sum(), pl.col("day").max())
-        assert undisturbed[f"{store}/merged"] == job.as_rows(merged)
-        assert sorted(row[0] for row in undisturbed[f"{store}/appended"]) == job.appended_ids()
-    assert len(undisturbed["folder/over.csv"]) == len(undisturbed["folder/over.parquet"]) == 3
-    assert instants > BATCHES * KILLS
+        assert found["merged"] == job.as_rows(merged)
+        assert sorted(row[0] for row in found["appended"]) == job.appended_ids(quarantine=prepared.quarantine)
+    assert len(prepared.undisturbed["folder/over.csv"]) == len(prepared.undisturbed["folder/over.parquet"]) >= 3
 
 
-@pytest.mark.parametrize("batch", range(BATCHES))
-def test_killed_inside_publish(prepared, batch: int, tmp_path: Path) -> None:
-    base, undisturbed, instants, _ = prepared
+@pytest.mark.parametrize(
+    ("prepared", "batch"),
+    [(name, batch) for name, (batches, _) in INSIDE.items() for batch in range(batches)],
+    indirect=["prepared"],
+)
+def test_killed_inside_publish(prepared: Prepared, batch: int, tmp_path: Path) -> None:
+    batches, kills = INSIDE["quarantine" if prepared.quarantine else "plain"]
     chosen = random.Random(batch)
-    for number in range(KILLS):
-        # Stratified: each kill has its own stretch of the publish.
-        width = instants / (BATCHES * KILLS)
-        at = 1 + int((batch * KILLS + number + chosen.random()) * width)
+    for number in range(kills):
+        # Stratified: each kill has its own stretch of all that is published.
+        at = 1 + int((batch * kills + number + chosen.random()) * prepared.instants / (batches * kills))
         project = tmp_path / str(number)
-        shutil.copytree(base, project)
+        shutil.copytree(prepared.base, project)
         killed = subprocess.run(
             [sys.executable, KILLER, tmp_path / "count", str(at), "run"], cwd=project, capture_output=True, check=False
         )
-        assert killed.returncode == -signal.SIGKILL, f"instant {at} of {instants}"
-        assert_mended(project, undisturbed, f"instant {at} of {instants}")
+        assert killed.returncode == -signal.SIGKILL, f"instant {at} of {prepared.instants}"
+        assert_mended(project, prepared, f"at instant {at} of {prepared.instants}")
 
 
-@pytest.mark.parametrize("batch", range(BATCHES))
-def test_killed_at_a_random_time(prepared, batch: int, tmp_path: Path) -> None:
-    base, undisturbed, _, seconds = prepared
+@pytest.mark.parametrize(
+    ("prepared", "batch"), [("plain", batch) for batch in range(AT_RANDOM[0])], indirect=["prepared"]
+)
+def test_killed_at_a_random_time(prepared: Prepared, batch: int, tmp_path: Path) -> None:
     chosen = random.Random(1000 + batch)
-    for number in range(RANDOM_KILLS):
+    for number in range(AT_RANDOM[1]):
         project = tmp_path / str(number)
-        shutil.copytree(base, project)
-        after = chosen.uniform(0.2, 1.0) * seconds
+        shutil.copytree(prepared.base, project)
+        after = chosen.uniform(0.3, 1.0) * prepared.seconds
         process = subprocess.Popen(
             [sys.executable, "-m", "flowpipe", "run"], cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         time.sleep(after)
         process.kill()
         process.wait()
-        assert_mended(project, undisturbed, f"after {after:.2f} s of {seconds:.2f}")
+        assert_mended(project, prepared, f"after {after:.2f} s of {prepared.seconds:.2f}")
 
 
-def assert_mended(project: Path, undisturbed: dict[str, list[tuple[object, ...]]], when: str) -> None:
+def assert_mended(project: Path, prepared: Prepared, when: str) -> None:
+    """Run again and compare every table with that of the undisturbed run."""
     again = job.run(project)
     assert again.returncode == 0, f"{when}: {again.stderr}"
-    found = job.tables(project)
-    wrong = [name for name in undisturbed.keys() | found.keys() if undisturbed.get(name) != found.get(name)]
+    found, wanted = job.tables(project), prepared.undisturbed
+    wrong = [name for name in sorted(wanted.keys() | found.keys()) if wanted.get(name) != found.get(name)]
     assert not wrong, f"killed {when}: {wrong} differ"
     shutil.rmtree(project)

@@ -88,7 +88,7 @@ class Delta:
         table = self._folder(dataset).open()
         return None if table is None else types.of_table(table)
 
-    def storable(self, schema: Mapping[str, pl.DataType]) -> Mapping[str, pl.DataType]:
+    def storable(self, dataset: Dataset, schema: Mapping[str, pl.DataType]) -> Mapping[str, pl.DataType]:  # noqa: ARG002
         """The type that each column is written as."""
         return types.storable(schema)
 
@@ -127,7 +127,13 @@ class Delta:
         keys = [part.key for part in parts]
         folder = self._folder(dataset)
         table = folder.open()
-        return Log(table, folder).held(dataset, keys) if table else dict.fromkeys(keys, Held())
+        if table is None:
+            return dict.fromkeys(keys, Held())
+        held = Log(table, folder).held(dataset, keys)
+        if dataset.config.mode == "append":
+            # What was appended once is not appended again, whoever has deleted from the table since.
+            return {key: Held(one.state) for key, one in held.items()}
+        return held
 
     def discard(self, staged: Staged) -> None:
         """Remove staged files that the log of their table does not name."""

@@ -115,7 +115,7 @@ class DuckDB:
             return not cursor.execute(sql.count(f"({one})"), selection.parameters(dataset, part)).fetchall()[0][0]
         return True
 
-    def storable(self, schema: Mapping[str, pl.DataType]) -> Mapping[str, pl.DataType]:
+    def storable(self, dataset: Dataset, schema: Mapping[str, pl.DataType]) -> Mapping[str, pl.DataType]:  # noqa: ARG002
         """The type that each column is written as, and read back as.
 
         Raises:
@@ -125,7 +125,7 @@ class DuckDB:
 
     def place(self, dataset: Dataset, part: Slice, run: str, scratch: Path, state: State) -> StagingPlace:  # noqa: ARG002
         """In the run's scratch folder: rows are loaded when they are published."""
-        return StagingPlace(str(scratch), f"{dataset.name}-{quote(part.key, safe='')}")
+        return StagingPlace(str(scratch), f"{dataset.name}-{quote(part.key, safe='')}-{run}")
 
     def publish(self, publication: Publication) -> None:
         """Load the staged rows and remember their state in one transaction; once for the same run and fingerprint.

@@ -19,6 +19,7 @@ _OURS = {
     "optimizations", "sync_on_close", "metadata", "sinked_paths_callback", "check_extension", "decryption",
     "encryption", "hidden_file_prefix", "with_column_names", "infer_schema_files", "arrow_schema", "retries",
 }  # fmt: skip
+_ADDED = ("row_index_name", "include_file_paths")
 _TYPED = ("schema_overrides", "schema", "hive_schema")
 _TYPE = re.compile(r"(\w+)(?:\(([^()]*)\))?")
 # A CSV value that does not fit an inferred type is an error, never a NULL (Polars 2.1). So inferring from part of a
@@ -58,10 +59,29 @@ class Format:
         inner += [field.dtype for field in dtype.fields] if isinstance(dtype, pl.Struct) else []
         return all(self.takes(one() if isinstance(one, type) else one) for one in inner)
 
-    def scan(self, paths: Sequence[str], options: Mapping[str, Any]) -> pl.LazyFrame:
-        """The rows of the files; options that only the writer knows are left out."""
+    def scan(
+        self, paths: Sequence[str], options: Mapping[str, Any], schema: Mapping[str, pl.DataType] | None = None
+    ) -> pl.LazyFrame:
+        """The rows of the files; options that only the writer knows are left out. `schema` is what `guess` gave."""
         keywords = {name: _typed(name, value) for name, value in options.items() if name in _keywords(self.reader)}
+        if schema is not None:
+            keywords.pop("schema_overrides", None)
+            keywords["schema"] = schema
         return self.read(list(paths), keywords)
+
+    def guess(self, paths: Sequence[str], options: Mapping[str, Any]) -> Mapping[str, pl.DataType] | None:
+        """The columns of text files for `scan`, without which Polars guesses anew in every query; None: let it.
+
+        Dates are dear: to guess the columns of a CSV file with `try_parse_dates` takes four times as long as its rows.
+        """
+        several_kinds = self.reader is pl.scan_ndjson and len(paths) > 1  # each file has columns of its own
+        if self.reader not in {pl.scan_csv, pl.scan_ndjson} or several_kinds:
+            return None
+        try:
+            found = dict(self.scan(paths, options).collect_schema())
+        except pl.exceptions.PolarsError:
+            return None  # told when the rows are read
+        return {name: dtype for name, dtype in found.items() if name not in {options.get(key) for key in _ADDED}}
 
     def sink(self, frame: pl.LazyFrame, path: str, options: Mapping[str, Any]) -> None:
         """Write the rows to exactly `path`; options that only the reader knows are left out."""

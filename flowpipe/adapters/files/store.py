@@ -50,6 +50,7 @@ class Files:
     def __init__(self, options: BaseModel, root: Path) -> None:
         assert isinstance(options, Options)
         self._folder = Folder(options.url, options.options, root)
+        self._guessed: dict[tuple[str, str], Mapping[str, pl.DataType] | None] = {}
 
     def check(self, dataset: Dataset, *, written: bool) -> Iterable[layout.Finding]:
         """What is wrong with a dataset's configuration here."""
@@ -74,7 +75,11 @@ class Files:
         if not paths:
             return pl.LazyFrame(schema=objects.sidecar_schema(Path(self._folder.absolute(files[0].path))))
         try:
-            frame = form.scan(paths, dataset.config.options)
+            options = dataset.config.options
+            key = (pin.token, str(options))
+            if key not in self._guessed:
+                self._guessed[key] = form.guess(paths, options)
+            frame = form.scan(paths, options, self._guessed[key])
         except ModuleNotFoundError as error:
             raise DataError(f"{dataset.name} needs a library: {error}", hint="pip install fastexcel") from error
         return _within_window(frame, dataset, part)
@@ -97,13 +102,13 @@ class Files:
             return True
         return rows.head(1).collect().is_empty()
 
-    def storable(self, schema: Mapping[str, pl.DataType], dataset: Dataset | None = None) -> Mapping[str, pl.DataType]:
-        """The columns as they are: a format takes a type or refuses it; without a dataset, Parquet, which all pass.
+    def storable(self, dataset: Dataset, schema: Mapping[str, pl.DataType]) -> Mapping[str, pl.DataType]:
+        """The columns as they are: a format takes a type or refuses it.
 
         Raises:
             DataError: the format cannot hold a column.
         """
-        form = layout.format_of(dataset) if dataset else formats.PARQUET
+        form = layout.format_of(dataset)
         for name, dtype in schema.items():
             if not form.takes(dtype):
                 hint = "cast the column" if form is formats.PARQUET else "cast the column, or write Parquet"
@@ -113,7 +118,7 @@ class Files:
     def place(self, dataset: Dataset, part: Slice, run: str, scratch: Path, state: State) -> StagingPlace:
         """Parquet beside its target, so that a rename makes it visible; all else in the run's scratch folder."""
         if layout.format_of(dataset) is not formats.PARQUET:
-            return StagingPlace(str(scratch), f"{dataset.name}-{quote(part.key, safe='')}")
+            return StagingPlace(str(scratch), f"{dataset.name}-{quote(part.key, safe='')}-{run}")
         target = self._target(dataset, part)
         self._folder.make(str(target.parent))
         metadata = {objects.METADATA_KEY: objects.to_json(state)}

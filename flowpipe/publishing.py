@@ -1,0 +1,88 @@
+"""From a decided step to visible tables: its manifest, what it names, and what a killed run left to be finished."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flowpipe.adapters import Publication
+from flowpipe.catalog import Catalog
+from flowpipe.errors import PublishError
+from flowpipe.intents import Intent, Intents
+from flowpipe.records import Published, Record
+from flowpipe.stop import Stop
+
+
+@dataclass(frozen=True)
+class Publisher:
+    """Makes the steps of one run visible; a signal waits until the step at hand is."""
+
+    run: str
+    catalog: Catalog
+    intents: Intents
+    stop: Stop
+    emit: Callable[[Record], None]
+
+    def finish(self, intent: Intent) -> None:
+        """Decide a step and publish it: from the manifest on, if not by this run then by the next one.
+
+        Raises:
+            PublishError: a store refused; the manifest stays.
+        """
+        with self.stop.held_off():
+            self.intents.save(intent)
+            self._publish(intent)
+
+    def recover(self) -> None:
+        """Publish what earlier runs had decided; a step whose staged files are gone is left to be run again.
+
+        Raises:
+            PublishError: a store refused; the manifest stays.
+        """
+        for intent in self.intents.live(self.catalog):
+            self.stop.check()
+            with self.stop.held_off():
+                if all(self._is_there(publication) for publication in intent.publications):
+                    self._publish(intent, recovered=True)
+                else:
+                    self.intents.remove(intent)
+
+    def _publish(self, intent: Intent, *, recovered: bool = False) -> None:
+        for publication in intent.publications:
+            try:
+                self.catalog.adapter(publication.dataset).publish(publication)
+            except PublishError as error:
+                if not recovered:
+                    raise
+                raise self._with_way_out(error, intent) from error
+            self.emit(
+                Published(
+                    run=self.run,
+                    pipeline=intent.pipeline,
+                    slice=str(intent.slice),
+                    dataset=publication.dataset.name,
+                    at=datetime.now(UTC),
+                    rows=publication.staged.rows,
+                    bytes=publication.staged.bytes,
+                    recovered=recovered,
+                )
+            )
+        self.intents.remove(intent)
+
+    def _with_way_out(self, error: PublishError, intent: Intent) -> PublishError:
+        """An error that every later run would meet again says how to be rid of it."""
+        path = self.intents.path(intent).relative_to(self.intents.folder.parents[2])
+        way_out = f"or delete {path} to give these rows up"
+        return PublishError.of(
+            replace(each, hint=f"{each.hint}, {way_out}" if each.hint else way_out) for each in error.problems
+        )
+
+    def _is_there(self, publication: Publication) -> bool:
+        """Whether the staged files still are where they were, or the publication is visible already."""
+        if all(Path(file.path).exists() for file in publication.staged.files):
+            return True
+        dataset, part, wanted = publication.dataset, publication.slice, publication.state
+        held = self.catalog.adapter(dataset).held(dataset, [part])[part.key].state
+        return held is not None and (held.run, held.fingerprint) == (wanted.run, wanted.fingerprint)
