@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flowpipe.errors import FlowpipeError, UsageError
+from flowpipe.errors import FlowpipeError, UsageError, unexpected
 
 app = typer.Typer(
     name="flowpipe",
@@ -232,13 +232,8 @@ def run_command(arguments: list[str], *, debug: bool) -> int:
         if debug:
             text = traceback.format_exc()
             typer.echo(error.redact(text) if isinstance(error, FlowpipeError) else text, err=True)
-        return _report(error if isinstance(error, FlowpipeError) else _bug(error))
+        return _report(error if isinstance(error, FlowpipeError) else unexpected(error))
     return 0
-
-
-def _bug(error: Exception) -> FlowpipeError:
-    text = f"flowpipe itself failed: {type(error).__name__}: {error}"
-    return FlowpipeError(text, hint="run again with --debug, and report what it prints")
 
 
 def _report(error: FlowpipeError) -> int:

@@ -2,7 +2,7 @@
 
 # Annotations are no texts here: Pydantic would compile each at every start.
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -257,20 +257,6 @@ def validate_options(
     if problems:
         raise ConfigError(problems)
     return result  # type: ignore[no-any-return]  # `validate` gives an `options` where there are no problems
-
-
-def redact(text: str, secrets: Iterable[str]) -> str:
-    """The text with every secret replaced by `***`, the longest first.
-
-    Secrets of one to three characters stay: replacing each `5` or `on` would destroy the text and hide nothing.
-
-    >>> redact("no route to postgres://me:hunter2@db", ["hunter2", "db"])
-    'no route to postgres://me:***@db'
-    """
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= 4:
-            text = text.replace(secret, "***")
-    return text
 
 
 def coerce(value: Any, annotation: Any) -> Any:

@@ -86,6 +86,17 @@ class FlowpipeError(Exception):
         return error
 
 
+def unexpected(error: Exception) -> FlowpipeError:
+    """What flowpipe did not foresee, in a form that is told like all else.
+
+    >>> print(unexpected(KeyError("a")))
+    flowpipe itself failed: KeyError: 'a'
+      hint: run again with --debug, and report what it prints
+    """
+    text = f"flowpipe itself failed: {type(error).__name__}: {error}"
+    return FlowpipeError(text, hint="run again with --debug, and report what it prints")
+
+
 class UsageError(FlowpipeError):
     """A flag or a name on the command line that cannot be."""
 
@@ -174,3 +185,17 @@ def unknown(kind: str, name: str, known: Iterable[str], where: Where | None = No
     elif not close:
         hints.append(f"known: {', '.join(names[:12])} and {len(names) - 12} more")
     return Problem(f'unknown {kind} "{name}"', where, " ".join(hints) or None)
+
+
+def redact(text: str, secrets: Iterable[str]) -> str:
+    """The text with every secret replaced by `***`, the longest first.
+
+    Secrets of one to three characters stay: replacing each `5` or `on` would destroy the text and hide nothing.
+
+    >>> redact("no route to postgres://me:hunter2@db", ["hunter2", "db"])
+    'no route to postgres://me:***@db'
+    """
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= 4:
+            text = text.replace(secret, "***")
+    return text

@@ -1,28 +1,19 @@
-"""Frames as people annotate them, turned into one lazy form and back, and the streaming pass that stages them.
-
-Polars' partitioned sinks are flagged unstable; they are named in this file alone.
-"""
+"""Frames as people annotate them, turned into one lazy form and back."""
 
 from __future__ import annotations
 
-import contextvars
-import threading
 import types
 import typing
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
-from typing import Any, Literal, TypeVar
-from urllib.parse import quote
+from typing import Any, Literal
 
 import polars as pl
 
 from flowpipe.partition import Window
+from flowpipe.stop import interruptibly
 
-_T = TypeVar("_T")
 Kind = Literal["lazy", "eager", "pandas", "arrow", "reader", "relation"]
 
 _KINDS: dict[tuple[str, str], Kind] = {
@@ -34,7 +25,6 @@ _KINDS: dict[tuple[str, str], Kind] = {
     ("duckdb", "DuckDBPyRelation"): "relation",
     ("_duckdb", "DuckDBPyRelation"): "relation",
 }
-_FILE_BYTES = 512 * 1024**2  # in memory; a quarter of that or less on disk
 
 
 def kind_of(annotation: Any) -> Kind | None:
@@ -94,13 +84,13 @@ def present(frame: pl.LazyFrame, kind: Kind, spool: Path) -> Any:
 
     # A relation is read as often as its user likes, a stream only once: so it stands on a file.
     path = _fresh(spool)
-    _interruptibly(lambda: frame.sink_parquet(path))
+    interruptibly(lambda: frame.sink_parquet(path))
     return duckdb.connect().read_parquet(str(path))
 
 
 def collected(frame: pl.LazyFrame) -> pl.DataFrame:
     """All rows, in memory."""
-    return _interruptibly(frame.collect)
+    return interruptibly(frame.collect)
 
 
 def rows_of(value: Any) -> int | None:
@@ -109,164 +99,6 @@ def rows_of(value: Any) -> int | None:
     if kind in {"eager", "pandas"}:
         return len(value)
     return int(value.num_rows) if kind == "arrow" else None
-
-
-@dataclass(frozen=True)
-class StagingPlace:
-    """Where a slice's staged Parquet files go.
-
-    `folder` is a path or URL. `single` asks for exactly one file, named `prefix`; else `prefix` begins every file name.
-    `hive` names the columns that become `col=value` folders and leave the files. `metadata` goes into the Parquet
-    key-value metadata.
-    """
-
-    folder: str
-    prefix: str
-    single: bool = False
-    hive: tuple[str, ...] = ()
-    metadata: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class StagedFile:
-    """One staged Parquet file; `hive` are its partition values by column, in the text form of Hive (None for NULL)."""
-
-    path: str
-    rows: int
-    bytes: int
-    hive: Mapping[str, str | None] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Staged:
-    """The staged files of one output, and the schema of the rows in them (hive columns included)."""
-
-    files: tuple[StagedFile, ...]
-    schema: Mapping[str, pl.DataType]
-
-    @property
-    def rows(self) -> int:
-        return sum(file.rows for file in self.files)
-
-    @property
-    def bytes(self) -> int:
-        return sum(file.bytes for file in self.files)
-
-    def scan(self) -> pl.LazyFrame:
-        """The staged rows, hive columns included, in the order of `schema`."""
-        if not self.files:
-            return pl.LazyFrame(schema=self.schema)
-        hive = {name: self.schema[name] for name in self.files[0].hive}
-        paths = [file.path for file in self.files]
-        rows = pl.scan_parquet(paths, hive_partitioning=bool(hive), hive_schema=hive or None, glob=False)
-        return rows.select(self.schema.keys())
-
-
-class Sink:
-    """One output on its way to Parquet files: its plan goes into a `collect_all`, `staged` is there after it.
-
-    It keeps no plan: that would hold the sink by its callbacks, and with it all rows, where no garbage collector sees.
-    """
-
-    def __init__(self, schema: Mapping[str, pl.DataType], place: StagingPlace) -> None:
-        self._schema = schema
-        self._files: list[StagedFile] = []
-        self._hive: dict[str, Mapping[str, str | None]] = {}
-        self._begun: list[str] = []
-        self._place = place
-
-    def staged(self) -> Staged:
-        return Staged(tuple(self._files), self._schema)
-
-    def begun(self) -> Staged:
-        """All files that were begun, to be removed where the pass failed; their sizes are not known."""
-        return Staged(tuple(StagedFile(path, 0, 0) for path in self._begun), self._schema)
-
-    def plan(self, frame: pl.LazyFrame) -> pl.LazyFrame:
-        """The writing of the rows, not begun."""
-        place = self._place
-        target: str | pl.PartitionBy
-        if place.single:
-            target = self._begin(place.prefix)
-        elif place.hive:
-            target = pl.PartitionBy(
-                place.folder, key=list(place.hive), include_key=False, file_path_provider=self._hive_path
-            )
-        else:
-            target = pl.PartitionBy(
-                place.folder, file_path_provider=self._flat_path, approximate_bytes_per_file=_FILE_BYTES
-            )
-        return frame.select(self._schema.keys()).sink_parquet(
-            target,
-            lazy=True,
-            mkdir=True,
-            compression="snappy",
-            metadata=dict(place.metadata) or None,
-            sinked_paths_callback=self._written,
-        )
-
-    def _flat_path(self, args: Any) -> str:
-        path = f"{self._place.prefix}-{args.index_in_partition:05}.parquet"
-        self._begin(path)
-        return path
-
-    def _hive_path(self, args: Any) -> str:
-        values = {name: hive_text(args.partition_keys[name][0]) for name in self._place.hive}
-        folder = "/".join(f"{name}={hive_folder(text)}" for name, text in values.items())
-        path = f"{folder}/{self._place.prefix}-{args.index_in_partition:05}.parquet"
-        self._hive[path] = values
-        self._begin(path)
-        return path
-
-    def _begin(self, relative: str) -> str:
-        self._begun.append(f"{self._place.folder}/{relative}")
-        return self._begun[-1]
-
-    def _written(self, args: Any) -> None:
-        for file in args.paths:
-            path = str(file.path)
-            relative = path.removeprefix(self._place.folder).lstrip("/")
-            hive = self._hive.get(relative, {})
-            self._files.append(StagedFile(path, file.num_rows, file.num_bytes, hive))
-
-
-def run_plans(plans: Sequence[pl.LazyFrame]) -> list[pl.DataFrame]:
-    """Run sinks and aggregates as one streaming query: what they share is computed once."""
-    return _interruptibly(lambda: pl.collect_all(plans))
-
-
-def _interruptibly(work: Callable[[], _T]) -> _T:
-    """Wait for work in a thread of its own: a signal is heard while waiting, but not while Polars works."""
-    outcome: Future[_T] = Future()
-
-    def run() -> None:
-        try:
-            outcome.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
-            outcome.set_exception(error)
-
-    threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True).start()
-    return outcome.result()
-
-
-def hive_text(value: Any) -> str | None:
-    """A partition value in Hive's text form.
-
-    >>> hive_text(True), hive_text(date(2013, 1, 2)), hive_text(None)
-    ('true', '2013-01-02', None)
-    """
-    if value is None:
-        return None
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%d %H:%M:%S.%f")
-    return value.isoformat() if isinstance(value, date) else str(value)
-
-
-def hive_folder(text: str | None) -> str:
-    """The value part of a `col=value` folder name."""
-    return "__HIVE_DEFAULT_PARTITION__" if text is None else quote(text, safe="")
 
 
 def _fresh(spool: Path) -> Path:

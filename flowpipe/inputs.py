@@ -17,9 +17,9 @@ from flowpipe.catalog import rejected
 from flowpipe.checks import REJECTED_SCHEMA, Counts, verdict
 from flowpipe.checks import rejected as as_rejected
 from flowpipe.errors import DataError, Problem
-from flowpipe.frames import Sink
 from flowpipe.output import CONSEQUENCES, Output
 from flowpipe.partition import Slice
+from flowpipe.sinks import Sink
 
 
 @dataclass

@@ -19,9 +19,8 @@ from flowpipe.config import (
     ProjectConfig,
     StoreConfig,
     Tree,
-    redact,
 )
-from flowpipe.errors import ConfigError, Problem, Where, unknown
+from flowpipe.errors import ConfigError, Problem, Where, redact, unknown
 from flowpipe.layers import at, join, layered, merge, under, value
 from flowpipe.validation import Flaw, problem, validate
 

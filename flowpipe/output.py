@@ -18,8 +18,9 @@ from flowpipe.catalog import rejected
 from flowpipe.checks import REJECTED_SCHEMA, Counts, Expectations, Verdict, verdict
 from flowpipe.checks import rejected as as_rejected
 from flowpipe.errors import DataError, Problem, unknown
-from flowpipe.frames import Sink, in_window, run_plans
+from flowpipe.frames import in_window
 from flowpipe.partition import Slice
+from flowpipe.sinks import Sink, run_plans
 
 Consequence = Literal["passed", "failed", "quarantined", "warned"]
 CONSEQUENCES: dict[str, Consequence] = {

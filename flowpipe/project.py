@@ -14,8 +14,8 @@ from flowpipe import executors, loading, partition, pipeline, plan
 from flowpipe.binding import Binder
 from flowpipe.bound import Bound
 from flowpipe.catalog import Catalog
-from flowpipe.config import Configuration, redact
-from flowpipe.errors import ConfigError, FlowpipeError, Problem, UsageError, unknown
+from flowpipe.config import Configuration
+from flowpipe.errors import ConfigError, FlowpipeError, Problem, UsageError, redact, unknown
 from flowpipe.intents import Intents
 from flowpipe.ledger import Ledger, new_run_id
 from flowpipe.modules import ProjectCode
@@ -116,34 +116,34 @@ class Project:
         state = profile_state(self.configuration.root, self.profile)
         with locked(state, wait), Ledger(ledger_path(self.configuration.root)) as ledger:
             ledger.sweep()
-            run = new_run_id(now)
 
             def emit(record: Record) -> None:
                 ledger.write(record)
                 if on_record:
                     on_record(record)
 
-            stop = Stop()
-            executor = executors.create(self.configuration.executor, self.configuration)
-            shop = Workshop(
-                run=run,
-                run_time=now,
-                configuration=self.configuration,
-                catalog=self.catalog,
-                executor=executor,
-                publisher=Publisher(run, self.catalog, Intents(state / "intents"), stop, emit),
-                scratch=state / "scratch" / run,
-                force=selection.force,
-                emit=emit,
-                stop=stop,
-            )
+            shop = self._workshop(now, state, emit, force=selection.force)
+            name, make_plan = self.configuration.project.name, partial(self.plan, selection, now=now)
             try:
-                return Runner(
-                    shop, self.configuration.project.name, command, lambda: self.plan(selection, now=now)
-                ).run()
+                return Runner(shop, name, command, make_plan).run()
             finally:
-                executor.close()
+                shop.executor.close()
                 self.catalog.close()
+
+    def _workshop(self, now: datetime, state: Path, emit: Callable[[Record], None], *, force: bool) -> Workshop:
+        run, stop = new_run_id(now), Stop()
+        return Workshop(
+            run=run,
+            run_time=now,
+            configuration=self.configuration,
+            catalog=self.catalog,
+            executor=executors.create(self.configuration.executor, self.configuration),
+            publisher=Publisher(run, self.catalog, Intents(state / "intents"), stop, emit),
+            scratch=state / "scratch" / run,
+            force=force,
+            emit=emit,
+            stop=stop,
+        )
 
     @contextmanager
     def _hiding_secrets(self) -> Iterator[None]:

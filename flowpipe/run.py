@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from flowpipe.errors import FlowpipeError, Interrupted, LockedError
+from flowpipe.errors import FlowpipeError, Interrupted, LockedError, unexpected
 from flowpipe.plan import Plan, Step
 from flowpipe.records import Outcome, RunEnded, RunStarted, StepEnded, StepStarted
 from flowpipe.step import Workshop, run_step
@@ -55,9 +55,10 @@ class Runner:
             with shop.stop.listening():
                 self._recover()
                 ended.extend((step.name, self._step(step)) for step in self.make_plan().steps)
-        except FlowpipeError as caught:
-            caught.hide(shop.redact)
-            error = caught
+        except Exception as caught:  # noqa: BLE001 - the ledger and the reader are told of it like of all else
+            error = caught if isinstance(caught, FlowpipeError) else unexpected(caught)
+            error.__cause__ = error.__cause__ or (caught if caught is not error else None)
+            error.hide(shop.redact)
         finally:
             # Only when it is empty: a step that could not publish left there what its manifest names.
             with suppress(OSError):

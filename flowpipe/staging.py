@@ -17,9 +17,10 @@ import polars as pl
 
 from flowpipe.bound import Bound
 from flowpipe.errors import DataError, FlowpipeError, Interrupted, NodeError, Problem
-from flowpipe.frames import kind_of, present, run_plans, to_lazy
+from flowpipe.frames import kind_of, present, to_lazy
 from flowpipe.inputs import OpenInput
 from flowpipe.output import OpenOutput, Output, Target
+from flowpipe.sinks import run_plans
 
 MAX_FUSED = 8
 

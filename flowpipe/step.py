@@ -15,8 +15,8 @@ from flowpipe import fingerprint
 from flowpipe.adapters import Missing, Pin, State
 from flowpipe.bound import Bound, Read, Write, read_slice
 from flowpipe.catalog import Catalog
-from flowpipe.config import Configuration, RetryConfig, redact
-from flowpipe.errors import ConfigError, DataError, Problem
+from flowpipe.config import Configuration, RetryConfig
+from flowpipe.errors import ConfigError, DataError, Problem, redact
 from flowpipe.executors import Executor, NodeProgress, NodeStart
 from flowpipe.frames import collected, present, rows_of
 from flowpipe.inputs import OpenInput

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextvars
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from types import FrameType
+from typing import TypeVar
 
 from flowpipe.errors import Interrupted
+
+_T = TypeVar("_T")
 
 
 class Stop:
@@ -58,3 +63,17 @@ class Stop:
         is_first, self._number = self._number is None, number
         if not (self._held_off and is_first):
             raise Interrupted(number)
+
+
+def interruptibly(work: Callable[[], _T]) -> _T:
+    """Wait for work in a thread of its own: a signal is heard while waiting, but not while Polars works."""
+    outcome: Future[_T] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            outcome.set_exception(error)
+
+    threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True).start()
+    return outcome.result()

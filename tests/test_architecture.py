@@ -23,7 +23,7 @@ HOMES = {
     "fsspec": ["flowpipe.adapters.delta", "flowpipe.adapters.files"],
     "hamilton": ["flowpipe.graph"],
     "pandera": ["flowpipe.rules"],
-    "rich": ["flowpipe.display", "flowpipe.progress"],
+    "rich": ["flowpipe.progress", "flowpipe.terminal"],
     "sqlite3": ["flowpipe.history", "flowpipe.ledger"],
     "tenacity": ["flowpipe.adapters.delta", "flowpipe.adapters.duckdb", "flowpipe.executors.retry"],
     "typer": ["flowpipe.cli"],

@@ -16,10 +16,10 @@ import polars as pl
 from pydantic import BaseModel
 
 from flowpipe.config import DatasetConfig
-from flowpipe.frames import Staged as Staged
-from flowpipe.frames import StagedFile as StagedFile
-from flowpipe.frames import StagingPlace as StagingPlace
 from flowpipe.partition import Slice
+from flowpipe.sinks import Staged as Staged
+from flowpipe.sinks import StagedFile as StagedFile
+from flowpipe.sinks import StagingPlace as StagingPlace
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from polars.testing import assert_frame_equal
 
 from flowpipe.adapters import Adapter, Dataset, Held, Missing, Publication, Staged, State
 from flowpipe.config import DatasetConfig
-from flowpipe.frames import Sink, run_plans
 from flowpipe.partition import WHOLE, Slice, of_window, parse
+from flowpipe.sinks import Sink, run_plans
 
 MONTHLY: dict[str, Any] = {"partition": {"every": "month", "column": "day"}}
 TYPES = pl.DataFrame(

@@ -12,9 +12,9 @@ import pytest
 from conftest import ProjectFolder
 
 from flowpipe.errors import DataError, NodeError
-from flowpipe.frames import Sink, StagingPlace, run_plans
 from flowpipe.project import Project
 from flowpipe.run import RunResult
+from flowpipe.sinks import Sink, StagingPlace, run_plans
 
 Make = Callable[[dict[str, str]], ProjectFolder]
 

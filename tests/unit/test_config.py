@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from flowpipe.config import Configuration, Model, redact, validate_options
-from flowpipe.errors import ConfigError, Where
+from flowpipe.config import Configuration, Model, validate_options
+from flowpipe.errors import ConfigError, Where, redact
 from flowpipe.fields import duration
 from flowpipe.loading import load
 

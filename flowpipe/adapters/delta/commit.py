@@ -25,7 +25,7 @@ from flowpipe.adapters.delta.files import add_action, table_properties
 from flowpipe.adapters.delta.folder import Folder, first_line
 from flowpipe.adapters.delta.log import MARK, Log, read_commit, record
 from flowpipe.errors import DataError, PublishError
-from flowpipe.frames import hive_text
+from flowpipe.sinks import hive_text
 
 # A path in the log is percent-encoded, and writers differ in what they encode. Only what all leave alone, or encode
 # alike, can be named in a remove action; delta-rs would not match another spelling and keep the file.

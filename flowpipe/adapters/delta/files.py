@@ -23,7 +23,7 @@ from deltalake.transaction import AddAction
 from flowpipe.adapters import StagedFile
 from flowpipe.adapters.delta.folder import Folder
 from flowpipe.errors import DataError, PublishError
-from flowpipe.frames import hive_folder
+from flowpipe.sinks import hive_folder
 
 TRACKED = "delta.dataSkippingStatsColumns"
 # The property's grammar differs between writers for all other names, and one bad name voids the list.
