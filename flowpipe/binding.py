@@ -46,17 +46,20 @@ class Binder:
             if kind_of(node.annotation) == "reader":
                 self._read_once(node.name, self.graph.consumers(node.name), node.where)
         self._retried_errors(config)
-        secret = {
-            name
-            for section, names in (("params", config.params), ("config", config.config))
-            for name in names
-            if self.configuration.is_secret("pipelines", self.name, section, name)
-        }
         code = {
             module: fingerprint.of_code(self.code.source(module))
             for module in sorted({m for top in config.modules for m in (top, *self.code.imports(top))})
         }
-        return Bound(self.name, config, self.graph, params, frozenset(secret), reads, writes, code)
+        shown_params, shown_config = self._masked(config.params, "params"), self._masked(config.config, "config")
+        return Bound(self.name, config, self.graph, params, shown_params, shown_config, reads, writes, code)
+
+    def _masked(self, value: Any, *path: str | int) -> Any:
+        """A value of the pipeline's YAML with `***` in the place of every secret in it."""
+        if isinstance(value, dict):
+            return {name: self._masked(member, *path, name) for name, member in value.items()}
+        if isinstance(value, list):
+            return [self._masked(member, *path, number) for number, member in enumerate(value)]
+        return "***" if self.configuration.is_secret("pipelines", self.name, *path) else value
 
     def _inputs(self, config: PipelineConfig) -> tuple[dict[str, Any], dict[str, Read]]:
         params: dict[str, Any] = {}
@@ -194,7 +197,7 @@ class Binder:
         elif mode == "replace" and windows is None:
             yield Problem(f"{head} replaces one window at a time, but pipeline {self.name} has none", where, add)
         elif (
-            mode == "replace"
+            mode in {"replace", "append"}
             and grain
             and windows
             and (grain.every, grain.timezone)

@@ -43,13 +43,14 @@ class Write:
 
 @dataclass(frozen=True)
 class Bound:
-    """One pipeline, ready to be planned and run."""
+    """One pipeline, ready to be planned and run; the `shown_` values have `***` in the place of secrets."""
 
     name: str
     config: PipelineConfig
     graph: Pipeline
     params: Mapping[str, Any]
-    secret_params: frozenset[str]
+    shown_params: Mapping[str, Any]
+    shown_config: Mapping[str, Any]
     reads: Mapping[str, Read]
     writes: tuple[Write, ...]
     code: Mapping[str, str]

@@ -68,7 +68,6 @@ class DatasetConfig(Model):
     allow_empty: bool = False
     schema_change: Literal["strict", "add"] = "strict"
     was: Name | None = Field(None, description="the name this dataset had before")
-    writers: Literal["one", "many"] = "one"
 
 
 class RetryConfig(Model):

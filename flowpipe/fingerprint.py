@@ -31,7 +31,7 @@ Parts = Mapping[str, str]
 """What made a slice, by name.
 
 The names are `code.MODULE`, `params.NAME`, `config.NAME`, `reads.DATASET`, `options.DATASET`, `contract.DATASET`,
-`values.NODE`, `schema` and `write.SETTING`.
+`settings.DATASET`, `input.PARAMETER`, `values.NODE`, `node`, `partitions`, `schema` and `write.SETTING`.
 Parameters, settings and read versions are JSON text, so that a plan can show them; the rest are hashes.
 """
 
@@ -40,6 +40,8 @@ _SUBJECTS = {
     "values": "value of {}",
     "options": "options of {}",
     "contract": "schema of {}",
+    "settings": "settings of {}",
+    "input": "dataset of {}",
     "write": "{}",
 }
 _SHOWN = 40

@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 import typing
 import uuid
-from datetime import date
+from datetime import UTC, date
 from pathlib import Path
 from typing import Any, Literal
 
@@ -127,7 +127,9 @@ def in_window(column: str, dtype: pl.DataType, window: Window) -> pl.Expr:
     if dtype == pl.Date:
         bounds = (start.date(), end.date())
     elif isinstance(dtype, pl.Datetime):
-        bounds = (start, end) if dtype.time_zone else (start.replace(tzinfo=None), end.replace(tzinfo=None))
+        # As instants in UTC: a zone's midnight may not exist on the day its clocks change.
+        instants = (start.astimezone(UTC), end.astimezone(UTC))
+        bounds = instants if dtype.time_zone else (start.replace(tzinfo=None), end.replace(tzinfo=None))
     else:
         raise TypeError(f"column {column} is {dtype}; a window needs a Date or Datetime")
     low, high = (pl.lit(bound).cast(dtype) for bound in bounds)

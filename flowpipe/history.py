@@ -126,14 +126,18 @@ def store(connection: sqlite3.Connection, record: Record) -> None:
         case Checked():
             _put(connection, "checks", vars(record))
         case Published():
-            if record.recovered:
-                # What an earlier run decided is published before any step of this one.
-                connection.execute(
-                    "INSERT INTO steps (run, pipeline, slice, started_at, reason, seconds, outcome)"
-                    " VALUES (?, ?, ?, ?, 'decided by an earlier run', 0, 'done') ON CONFLICT DO NOTHING",
-                    (record.run, record.pipeline, record.slice, _utc(record.at)),
-                )
-            _put(connection, "outputs", vars(record) | {"at": _utc(record.at)})
+            _store_output(connection, record)
+
+
+def _store_output(connection: sqlite3.Connection, record: Published) -> None:
+    if record.recovered:
+        # What an earlier run decided is published before any step of this one.
+        connection.execute(
+            "INSERT INTO steps (run, pipeline, slice, started_at, reason, seconds, outcome)"
+            " VALUES (?, ?, ?, ?, 'decided by an earlier run', 0, 'done') ON CONFLICT DO NOTHING",
+            (record.run, record.pipeline, record.slice, _utc(record.at)),
+        )
+    _put(connection, "outputs", vars(record) | {"at": _utc(record.at)})
 
 
 def _put(connection: sqlite3.Connection, table: str, row: Mapping[str, object]) -> None:

@@ -111,7 +111,6 @@ def make(
                     held[write.dataset.name][part.key],
                     versions,
                     digests=None,
-                    now=now,
                     force=force,
                 )
                 for write in bound.writes

@@ -225,35 +225,39 @@ def _windows(bound: Bound, selection: Selection, now: datetime) -> Sequence[Slic
     last = parse(selection.last) if selection.last else None
     if first and last and last.start < first.start:
         raise UsageError(f"--from {first} is after --to {last}", hint="write the earlier window first")
-    return tuple(
+    chosen = tuple(
         part
         for part in slices
         if part.window
         and (not first or first.start <= part.window.start)
         and (not last or part.window.start <= last.start)
     )
+    if slices and not chosen:
+        hint = f"its windows are {slices[0]} to {slices[-1]}"
+        asked = " ".join([*([f"from {first}"] if first else []), *([f"to {last}"] if last else [])])
+        raise UsageError(f"pipeline {bound.name} has no window {asked}", hint=hint)
+    return chosen
 
 
 def _writers(configuration: Configuration) -> Iterable[Problem]:
-    """Datasets that more than one pipeline writes without leave."""
+    """Datasets that are written twice, and tables or paths that two written datasets share."""
     writers: dict[str, list[tuple[str, str]]] = {}
+    homes: dict[tuple[str, str], str] = {}
     for name, settings in configuration.pipelines.items():
         for node, dataset in settings.writes.items():
             writers.setdefault(dataset, []).append((name, node))
     for dataset, found in writers.items():
         entry = configuration.catalog.get(dataset)
-        if len(found) == 1 or entry is None:
-            continue
-        if (
-            entry.writers == "many"
-            and entry.mode in {"append", "merge"}
-            and len({name for name, _ in found}) == len(found)
-        ):
-            continue
-        name, node = found[-1]
-        text = f"dataset {dataset} is written by {' and '.join(f'{p} (node {n})' for p, n in found)}"
-        hint = "let one write it, or set `writers: many` on a dataset of mode append or merge"
-        yield Problem(text, configuration.where_written(name, node), hint)
+        if len(found) > 1:
+            name, node = found[-1]
+            text = f"dataset {dataset} is written by {' and '.join(f'{p} (node {n})' for p, n in found)}"
+            yield Problem(text, configuration.where_written(name, node), "let one node write it")
+        home = entry and (entry.table or entry.path)
+        if entry and home:
+            other = homes.setdefault((entry.store, home), dataset)
+            if other != dataset:
+                text = f'datasets {other} and {dataset} are both written to "{home}" of store {entry.store}'
+                yield Problem(text, configuration.where_key("catalog", dataset), "give each a place of its own")
 
 
 def _unused_params(

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from flowpipe.adapters import Publication
-from flowpipe.catalog import Catalog
-from flowpipe.errors import PublishError
+from flowpipe.catalog import REJECTED, Catalog
+from flowpipe.errors import DataError, FlowpipeError, PublishError
 from flowpipe.intents import Intent, Intents
 from flowpipe.records import Published, Record
 from flowpipe.stop import Stop
@@ -50,10 +50,13 @@ class Publisher:
                     self.intents.remove(intent)
 
     def _publish(self, intent: Intent, *, recovered: bool = False) -> None:
-        for publication in intent.publications:
+        for number, publication in enumerate(intent.publications):
             try:
                 self.catalog.adapter(publication.dataset).publish(publication)
-            except PublishError as error:
+            except (DataError, PublishError) as error:
+                if isinstance(error, DataError) and all(map(_is_aside, intent.publications[:number])):
+                    self._give_up(intent)
+                    raise
                 if not recovered:
                     raise
                 raise self._with_way_out(error, intent) from error
@@ -71,11 +74,17 @@ class Publisher:
             )
         self.intents.remove(intent)
 
-    def _with_way_out(self, error: PublishError, intent: Intent) -> PublishError:
+    def _give_up(self, intent: Intent) -> None:
+        """Undo a decision of which nothing is visible yet, because its rows can never be published."""
+        self.intents.remove(intent)
+        for publication in intent.publications:
+            self.catalog.adapter(publication.dataset).discard(publication.staged)
+
+    def _with_way_out(self, error: FlowpipeError, intent: Intent) -> FlowpipeError:
         """An error that every later run would meet again says how to be rid of it."""
         path = self.intents.path(intent).relative_to(self.intents.folder.parents[2])
         way_out = f"or delete {path} to give these rows up"
-        return PublishError.of(
+        return type(error).of(
             replace(each, hint=f"{each.hint}, {way_out}" if each.hint else way_out) for each in error.problems
         )
 
@@ -86,3 +95,8 @@ class Publisher:
         dataset, part, wanted = publication.dataset, publication.slice, publication.state
         held = self.catalog.adapter(dataset).held(dataset, [part])[part.key].state
         return held is not None and (held.run, held.fingerprint) == (wanted.run, wanted.fingerprint)
+
+
+def _is_aside(publication: Publication) -> bool:
+    """Whether it only keeps rejected rows, which the next run of the step replaces."""
+    return publication.dataset.name.endswith(REJECTED)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from flowpipe.errors import FlowpipeError, Interrupted, LockedError, unexpected
+from flowpipe.errors import FlowpipeError, Interrupted, LockedError, UsageError, unexpected
 from flowpipe.plan import Plan, Step
 from flowpipe.records import Outcome, RunEnded, RunStarted, StepEnded, StepStarted
 from flowpipe.step import Workshop, run_step
@@ -105,15 +105,18 @@ def locked(state: Path, wait: timedelta) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    state.mkdir(parents=True, exist_ok=True)
     lock = FileLock(state / "lock", timeout=wait.total_seconds())
     try:
+        state.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
         raise LockedError(
             f"another run of this project and profile holds {state / 'lock'}",
             hint="wait for it with --wait 10m, or look at it with `flowpipe runs`",
         ) from None
+    except OSError as error:
+        text = f"{state / 'lock'} cannot be written: {error.strerror}"
+        raise UsageError(text, hint="make room, or let this user write there") from error
     try:
         yield
     finally:

@@ -6,8 +6,9 @@ once, so that its memory is free again. Nothing here is visible to a reader yet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -67,13 +68,17 @@ class StagingPass:
         """
         self._flush()
         self._raise_problems()
-        return tuple(self._done[name] for name in self._in_order(self._done))
+        outputs = tuple(self._done[name] for name in self._in_order(self._done))
+        # A pass that was run a second time has left the files of the first.
+        self.discard(but={file.path for each in outputs for one in each.publications for file in one.staged.files})
+        return outputs
 
-    def discard(self) -> None:
-        """Remove every staged file."""
+    def discard(self, *, but: Set[str] = frozenset()) -> None:
+        """Remove every staged file, or every one but these."""
         for opened in self._opened:
             for adapter, staged in opened.staged():
-                adapter.discard(staged)
+                left = tuple(file for file in staged.files if file.path not in but)
+                adapter.discard(replace(staged, files=left))
 
     def _receive(self, target: Target, value: Any) -> Any:
         opened = self._open(target, value)

@@ -45,7 +45,6 @@ def choose(
     versions: Mapping[str, Version],
     *,
     digests: Mapping[str, str | None] | None,
-    now: datetime,
     force: bool = False,
 ) -> Choice:
     """Whether one output's slice is stale, and why; pure.
@@ -55,7 +54,8 @@ def choose(
     """
     bound, part = step
     state = held.state
-    closed = part.window is not None and part.window.end <= now
+    # Asked once more when its window has ended: what was published before that may have been a first guess.
+    closed = part.window is not None and state is not None and _moment(state.published_at) >= part.window.end
     if digests is None:
         digests = _remembered(bound, write, held, closed)
     parts = parts_of(bound, write, versions, digests or {})
@@ -88,29 +88,45 @@ def parts_of(
     """The parts of an output's fingerprint, by name. Secrets, URLs and library versions are never among them."""
     above = bound.graph.upstream([write.node])
     parts = {f"code.{module}": code for module, code in bound.code.items()}
-    for section, values in (("params", bound.config.params), ("config", bound.config.config)):
-        names = (values.keys() if section == "config" else above & values.keys()) - bound.secret_params
-        parts |= {f"{section}.{name}": _text(values[name]) for name in sorted(names)}
+    parts |= {f"params.{name}": _text(bound.shown_params[name]) for name in sorted(above & bound.shown_params.keys())}
+    parts |= {f"config.{name}": _text(value) for name, value in bound.shown_config.items()}
+    for read in bound.datasets_under(write):
+        parts |= _reading(read)
     for read in _triggers(bound, write):
-        name = read.dataset.name
-        version = versions[name]
+        version = versions[read.dataset.name]
         if version.text is not None and version.after is None:
-            parts[f"reads.{name}"] = version.text
-        if read.dataset.config.options:
-            parts[f"options.{name}"] = hashlib.sha256(_text(read.dataset.config.options).encode()).hexdigest()
-        if read.schema_code:
-            parts[f"contract.{name}"] = read.schema_code
+            parts[f"reads.{read.dataset.name}"] = version.text
     parts |= {f"values.{node}": digest for node, digest in digests.items() if digest is not None}
     if write.schema_code:
         parts["schema"] = write.schema_code
-    return parts | settings(write.dataset)
+    parts["node"] = _text(write.node)
+    if bound.config.partitions:
+        parts["partitions"] = f"{bound.config.partitions.every} {bound.config.partitions.timezone}"
+    return parts | _options(write.dataset) | settings(write.dataset)
 
 
 def settings(dataset: Dataset) -> dict[str, str]:
     """The settings of a dataset that decide which rows it holds, by name; defaults are left out."""
-    left_out = {"store", "path", "table", "query", "options", "schema_", "was", "writers"}
+    left_out = {"store", "path", "table", "query", "options", "schema_", "was"}
     chosen = dataset.config.model_dump(mode="json", exclude=left_out, exclude_defaults=True)
     return {f"write.{name}": _text(value) for name, value in sorted(chosen.items())}
+
+
+def _reading(read: Read) -> dict[str, str]:
+    """How the rows of a read are made of what its store holds."""
+    name, config = read.dataset.name, read.dataset.config
+    parts = {f"input.{read.parameter}": _text(name)} if read.parameter != name else {}
+    wanted = {"partition", "format"} | ({"on_invalid", "max_invalid"} if read.contract else set())
+    chosen = config.model_dump(mode="json", include=wanted, exclude_defaults=True)
+    parts |= {f"settings.{name}": _text(chosen)} if chosen else {}
+    parts |= {f"contract.{name}": read.schema_code} if read.schema_code else {}
+    return parts | _options(read.dataset)
+
+
+def _options(dataset: Dataset) -> dict[str, str]:
+    """The options of a dataset's format, hashed."""
+    options = dataset.config.options
+    return {f"options.{dataset.name}": hashlib.sha256(_text(options).encode()).hexdigest()} if options else {}
 
 
 def _triggers(bound: Bound, write: Write) -> list[Read]:
@@ -145,6 +161,10 @@ def _always(
         reasons += [f"the value of {node} cannot be compared" for node, digest in digests.items() if digest is None]
         reasons += ["run_time is read"] if "run_time" in above & bound.graph.inputs.keys() else []
     return tuple(reasons)
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def _text(value: Any) -> str:

@@ -12,22 +12,23 @@ from typing import Any
 import polars as pl
 
 from flowpipe import fingerprint
-from flowpipe.adapters import Missing, Pin, State
-from flowpipe.bound import Bound, Read, Write, read_slice
+from flowpipe.adapters import State
+from flowpipe.bound import Bound, Read, Write
 from flowpipe.catalog import Catalog
 from flowpipe.config import Configuration, RetryConfig
-from flowpipe.errors import ConfigError, DataError, Problem, redact
+from flowpipe.errors import DataError, Problem, redact
 from flowpipe.executors import Executor, NodeProgress, NodeStart
 from flowpipe.frames import collected, present, rows_of
 from flowpipe.inputs import OpenInput
 from flowpipe.intents import Intent
 from flowpipe.output import Output, Target
 from flowpipe.partition import Slice
-from flowpipe.plan import Step, missing_input
+from flowpipe.plan import Step
 from flowpipe.publishing import Publisher
+from flowpipe.reading import Reading
 from flowpipe.records import Checked, NodeEnded, NodeStarted, Record
 from flowpipe.staging import StagingPass
-from flowpipe.staleness import Choice, Version, choose
+from flowpipe.staleness import Choice, choose
 from flowpipe.stop import Stop
 
 RESTARTS = 3
@@ -82,19 +83,21 @@ class _Attempt:
     scratch: Path
 
     def run(self) -> tuple[str, ...] | None:
-        pins = self._pins()
-        choices, values = self._choices(pins)
+        reading = Reading.hold(self.bound, self.slice, self.shop.catalog, self.shop.configuration)
+        choices, values = self._choices(reading)
         stale = [choice for choice in choices if choice.action == "run"]
         if not stale:
             return tuple(dict.fromkeys(text for choice in choices for text in choice.reasons))
-        staging = self._compute(stale, pins, values)
+        staging = self._compute(choices, reading, values)
         try:
             outputs = staging.finish()
-            self._look_again(pins)
+            if moved := reading.moved():
+                raise InputsMoved(moved)
         except BaseException:
             staging.discard()
             shutil.rmtree(self.scratch, ignore_errors=True)
             raise
+        outputs = self._stale_only(outputs, stale)
         self._tell(outputs)
         publications = tuple(publication for output in outputs for publication in output.publications)
         intent = Intent(self.shop.run, self.bound.name, self.slice, publications)
@@ -103,35 +106,13 @@ class _Attempt:
         shutil.rmtree(self.scratch, ignore_errors=True)
         return None
 
-    def _pins(self) -> dict[str, Pin]:
-        """Hold every read to one version; a step's own output, where its parameter has a default, need not be there.
-
-        Raises:
-            ConfigError: an input is not there.
-        """
-        pins: dict[str, Pin] = {}
-        problems = []
-        for read in self.bound.reads.values():
-            dataset, wanted = read.dataset, read_slice(read.dataset.config, self.slice)
-            try:
-                pins[dataset.name] = self.shop.catalog.adapter(dataset).pin(dataset, wanted)
-            except Missing as missing:
-                own = any(write.dataset.name == dataset.name for write in self.bound.writes)
-                if own and self.bound.graph.inputs[read.parameter].optional:
-                    continue
-                hint = "give the parameter a default for the first run: `= None`" if own else None
-                problems.append(missing_input(self.shop.configuration, dataset, wanted, missing, hint))
-        if problems:
-            raise ConfigError(problems)
-        return pins
-
-    def _choices(self, pins: Mapping[str, Pin]) -> tuple[list[Choice], dict[str, Any]]:
+    def _choices(self, reading: Reading) -> tuple[list[Choice], dict[str, Any]]:
         """What is stale, and the values of the dataset-free nodes that were asked to find out."""
         held = {
             write.node: self.shop.catalog.adapter(write.dataset).held(write.dataset, [self.slice])[self.slice.key]
             for write in self.bound.writes
         }
-        versions = {name: Version(pin.version) for name, pin in pins.items()}
+        versions = reading.versions()
 
         def choices(digests: Mapping[str, str | None] | None) -> list[Choice]:
             return [
@@ -141,7 +122,6 @@ class _Attempt:
                     held[write.node],
                     versions,
                     digests=None if digests is None else {n: digests[n] for n in self.bound.free_values(write)},
-                    now=self.shop.run_time,
                     force=self.shop.force,
                 )
                 for write in self.bound.writes
@@ -162,10 +142,11 @@ class _Attempt:
         lazy = {node: value for node, value in values.items() if isinstance(value, pl.LazyFrame)}
         return values | {node: collected(value).lazy() for node, value in lazy.items()}
 
-    def _compute(self, stale: Sequence[Choice], pins: Mapping[str, Pin], values: dict[str, Any]) -> StagingPass:
+    def _compute(self, choices: Sequence[Choice], reading: Reading, values: dict[str, Any]) -> StagingPass:
+        """Stage what is stale, and the up-to-date outputs that it is made of: they hand on audited rows, too."""
         shop, bound = self.shop, self.bound
-        needed = bound.graph.upstream([choice.write.node for choice in stale])
-        targets = [self._target(choice) for choice in stale]
+        needed = bound.graph.upstream([choice.write.node for choice in choices if choice.action == "run"])
+        targets = [self._target(choice) for choice in choices if choice.write.node in needed]
         staging = StagingPass(bound, targets, needed, self.scratch, shop.run_time)
         receivers = staging.receivers()
 
@@ -173,7 +154,7 @@ class _Attempt:
             return receivers[name](value) if name in receivers else value
 
         try:
-            read = self._inputs(needed, pins, staging)
+            read = self._inputs(needed, reading, staging)
             inputs = self._given() | {name: handed_on(name, frame) for name, frame in read.items()}
             overrides = {name: handed_on(name, value) for name, value in values.items() if name in needed}
             self._graph_values([target.write.node for target in targets], inputs, overrides, receivers)
@@ -183,18 +164,27 @@ class _Attempt:
             raise
         return staging
 
-    def _inputs(self, needed: frozenset[str], pins: Mapping[str, Pin], staging: StagingPass) -> dict[str, Any]:
+    def _stale_only(self, outputs: Sequence[Output], stale: Sequence[Choice]) -> tuple[Output, ...]:
+        """The outputs to be published; what else was staged is removed."""
+        current = {write.dataset.name for write in self.bound.writes} - {each.write.dataset.name for each in stale}
+        for output in outputs:
+            if output.dataset.name in current:
+                for publication in output.publications:
+                    self.shop.catalog.adapter(publication.dataset).discard(publication.staged)
+        return tuple(output for output in outputs if output.dataset.name not in current)
+
+    def _inputs(self, needed: frozenset[str], reading: Reading, staging: StagingPass) -> dict[str, Any]:
         """The frames of all reads.
 
         Raises:
-            DataError: the columns of one or more are not those of its contract.
+            DataError: one or more cannot be read, or have not the columns of their contract.
         """
         frames: dict[str, Any] = {}
         problems: list[Problem] = []
         for name, read in self.bound.reads.items():
-            if name in needed and read.dataset.name in pins:
+            if name in needed and read.dataset.name in reading.pins:
                 try:
-                    frames[name] = self._read(read, pins[read.dataset.name], staging)
+                    frames[name] = self._read(read, reading, staging)
                 except DataError as error:
                     problems += error.problems
         if problems:
@@ -217,13 +207,11 @@ class _Attempt:
             published_at=self.shop.run_time.astimezone(UTC).isoformat(timespec="seconds"),
         )
 
-    def _read(self, read: Read, pin: Pin, staging: StagingPass) -> Any:
-        adapter = self.shop.catalog.adapter(read.dataset)
-        frame = adapter.read(read.dataset, read_slice(read.dataset.config, self.slice), pin, self.scratch)
+    def _read(self, read: Read, reading: Reading, staging: StagingPass) -> Any:
+        frame = reading.frame(read, self.scratch)
         if read.contract is not None:
-            state = self._state(read.dataset.name, {})
-            opened = OpenInput(read, self.slice, adapter, state, self.scratch, frame)
-            frame = staging.audit_input(opened)
+            adapter, state = self.shop.catalog.adapter(read.dataset), self._state(read.dataset.name, {})
+            frame = staging.audit_input(OpenInput(read, self.slice, adapter, state, self.scratch, frame))
         return present(frame, read.kind, self.scratch)
 
     def _given(self) -> dict[str, Any]:
@@ -260,20 +248,6 @@ class _Attempt:
             return
         rows = rows_of(event.value)
         self.shop.emit(NodeEnded(*step, event.started_at, event.seconds, event.attempts, event.outcome, rows))
-
-    def _look_again(self, pins: Mapping[str, Pin]) -> None:
-        """Start the step again if a file it read is not the file it pinned."""
-        for read in self.bound.reads.values():
-            dataset = read.dataset
-            if dataset.name not in pins or pins[dataset.name].snapshot:
-                continue
-            wanted = read_slice(dataset.config, self.slice)
-            try:
-                again = self.shop.catalog.adapter(dataset).pin(dataset, wanted)
-            except Missing:
-                raise InputsMoved(dataset.name) from None
-            if again.token != pins[dataset.name].token:
-                raise InputsMoved(dataset.name)
 
     def _tell(self, outputs: Sequence[Output]) -> None:
         step = (self.shop.run, self.bound.name, str(self.slice))

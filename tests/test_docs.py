@@ -98,7 +98,7 @@ def test_readme_tour(installed: tuple[Path, str]) -> None:
         printed[command] = shell(f". .venv/bin/activate\n{command}", copy)
     assert "params.late_minutes changed 15 -> 20" in printed["flowpipe plan --set params.late_minutes=20"]
     again = printed["flowpipe run"].splitlines()
-    assert [line.split()[:3] for line in again if " done " in line] == [
+    assert [line.split()[:3] for line in again if line.startswith("  ") and " done " in line] == [
         ["daily_delays", "2013-02", "done"],
         ["carrier_rank", "done", "carrier_rank"],
     ]

@@ -9,9 +9,9 @@ from typing import Any
 
 import polars as pl
 import pytest
+from adapter_suite import AdapterSuite, Store
 from delta_lake import MONTHLY, Lake, everyone_reads, month
 from deltalake import DeltaTable, write_deltalake
-from suite import AdapterSuite, Store
 
 from flowpipe.adapters import Dataset, Held
 from flowpipe.adapters.delta import Delta, Options

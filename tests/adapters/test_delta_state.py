@@ -168,12 +168,14 @@ def test_pins(tmp_path: Path) -> None:
     assert lake.table.version() == 2
     assert version() == f"1@{identity}"
     assert json.loads(lake.store.pin(lake.dataset, WHOLE).token)["version"] == 2
-    assert version(month("2013-01")) == "f1"
+    january = version(month("2013-01"))
+    assert january is not None
+    assert "@" not in january
     assert version(month("2013-03")) == f"1@{identity}", "never published by flowpipe"
     year = version(month("2013", "year"))
     assert year == f"1@{identity}", "not all of its months were published"
     lake.publish(FEBRUARY, month("2013-02"), fingerprint="f3")
-    assert version(month("2013-01")) == "f1", "publishing February does not make January stale"
+    assert version(month("2013-01")) == january, "publishing February does not make January stale"
     lake.table.delete("id = 4")
     assert version(month("2013-01")) == f"{lake.table.version()}@{identity}"
 

@@ -15,8 +15,8 @@ from typing import Any
 import duckdb
 import polars as pl
 import pytest
+from adapter_suite import MONTHLY, AdapterSuite, Store, month, rows, staged_nothing, state
 from polars.testing import assert_frame_equal
-from suite import MONTHLY, AdapterSuite, Store, month, rows, staged_nothing, state
 
 from flowpipe.adapters import Dataset, Held, Missing
 from flowpipe.adapters.duckdb import DuckDB, Options

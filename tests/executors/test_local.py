@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from suite import ExecutorSuite, Log, task
+from executor_suite import ExecutorSuite, Log, task
 
 from flowpipe import executors, loading
 from flowpipe.config import Configuration

@@ -326,6 +326,9 @@ def test_check_tells_everything_at_once(project: ProjectFolder) -> None:
         '  hint: in brackets, texts as "${env:NAME}" need quotes\n'
         "error: conf/pipelines/unset.yml:2:18: the environment variable NOT_SET is not set\n"
         "  hint: export NOT_SET=... or write ${env:NOT_SET:-default}\n"
+        "error: conf/pipelines/unset.yml:3:10: dataset doubled is written by double (node doubled) "
+        "and unset (node doubled)\n"
+        "  hint: let one node write it\n"
         'error: conf/profiles/dev.yml:3:19: unknown adapter "detla"\n'
         '  hint: did you mean "delta"? known: delta, duckdb, files\n'
         'error: conf/profiles/dev.yml:4:18: unknown executor "thraeds"\n'

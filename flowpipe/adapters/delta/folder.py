@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote
 from uuid import uuid4
 
 from deltalake import DeltaTable
@@ -45,6 +46,14 @@ class Folder:
             return None
         except DeltaError as error:
             raise DataError(f"cannot open the Delta table {self.uri}: {first_line(error)}") from error
+
+    def lost(self, table: DeltaTable) -> str | None:
+        """What of a local table's data is gone although its log names it; None: nothing."""
+        if not isinstance(self.fs, LocalFileSystem):
+            return None
+        paths = [url.removeprefix("file://") for url in table.file_uris()]
+        gone = [path for path in paths if not Path(unquote(path)).exists() and not Path(path).exists()]
+        return f"{len(gone)} of its {len(paths)} data files are gone" if gone else None
 
     def path_of(self, url: str) -> str:
         """A path or URL below the folder as `fs` names it."""

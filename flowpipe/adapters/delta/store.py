@@ -133,7 +133,8 @@ class Delta:
         if dataset.config.mode == "append":
             # What was appended once is not appended again, whoever has deleted from the table since.
             return {key: Held(one.state) for key, one in held.items()}
-        return held
+        lost = folder.lost(table)
+        return {key: Held(one.state, lost) if lost and one.state else one for key, one in held.items()}
 
     def discard(self, staged: Staged) -> None:
         """Remove staged files that the log of their table does not name."""
@@ -192,7 +193,8 @@ def _fingerprints(log: Log, dataset: Dataset, part: Slice) -> str | None:
     elif part.kind == "whole":
         return None
     held = log.held(dataset, [one.key for one in slices]).values()
-    prints = [one.state.fingerprint for one in held if one.state is not None and one.changed is None]
-    if len(prints) < len(slices):
-        return None
-    return prints[0] if len(prints) == 1 else sha256("\n".join(prints).encode()).hexdigest()[:16]
+    # The run, too: the same code and parameters may have published other rows, of an input without a version.
+    prints = [
+        f"{one.state.fingerprint} {one.state.run}" for one in held if one.state is not None and one.changed is None
+    ]
+    return sha256("\n".join(prints).encode()).hexdigest()[:16] if len(prints) == len(slices) else None

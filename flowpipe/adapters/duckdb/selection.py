@@ -61,6 +61,8 @@ def check(dataset: Dataset) -> Iterator[Finding]:
     for name in sorted(names - {"start", "end"}):
         problem = unknown("placeholder", f"${name}", ["$start", "$end"])
         yield ("query",), problem.message, problem.hint
+    if dataset.config.on_invalid == "quarantine":
+        yield ("on_invalid",), "a query has no table beside which rejected rows could be kept", "use fail or warn"
     if names & {"start", "end"} and not partitioned:
         yield ("query",), "$start and $end need a window", "write `partition: {every: month}`"
     if partitioned and not (names or partitioned.column):

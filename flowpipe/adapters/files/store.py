@@ -57,7 +57,7 @@ class Files:
         return layout.check(dataset, written=written)
 
     def pin(self, dataset: Dataset, part: Slice) -> Pin:
-        """The fingerprints of files that are as flowpipe published them, sizes and times of the others."""
+        """What published the files that are as flowpipe left them, sizes and times of the others."""
         form, found = layout.format_of(dataset), self._find(dataset, part)
         versions = [self._version(form, file) for file in found]
         paths = [file.path for file in found]
@@ -186,7 +186,10 @@ class Files:
 
     def _version(self, form: Format, file: Found) -> str:
         held = _held(form, Path(self._folder.absolute(file.path)))
-        return held.state.fingerprint if held.state and not held.changed else _short(astuple(file))
+        if held.state is None or held.changed:
+            return _short(astuple(file))
+        # The run, too: the same code and parameters may have published other rows, of an input without a version.
+        return _short([held.state.fingerprint, held.state.run])
 
     def _target(self, dataset: Dataset, part: Slice) -> Path:
         return Path(self._folder.absolute(layout.path_of(dataset, part)))

@@ -1,0 +1,91 @@
+"""The reads of one step, each held to one version from the first look to the last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from flowpipe.adapters import Missing, Pin
+from flowpipe.bound import Bound, Read, read_slice
+from flowpipe.catalog import Catalog
+from flowpipe.config import Configuration
+from flowpipe.errors import ConfigError, DataError
+from flowpipe.partition import Slice
+from flowpipe.plan import missing_input
+from flowpipe.staleness import Version
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a step reads; `pins` are the versions by dataset."""
+
+    bound: Bound
+    slice: Slice
+    catalog: Catalog
+    configuration: Configuration
+    pins: Mapping[str, Pin]
+
+    @classmethod
+    def hold(cls, bound: Bound, part: Slice, catalog: Catalog, configuration: Configuration) -> Reading:
+        """Pin every read; a step's own output, where its parameter has a default, need not be there.
+
+        Raises:
+            ConfigError: an input is not there.
+        """
+        pins: dict[str, Pin] = {}
+        problems = []
+        for read in bound.reads.values():
+            dataset, wanted = read.dataset, read_slice(read.dataset.config, part)
+            try:
+                pins[dataset.name] = catalog.adapter(dataset).pin(dataset, wanted)
+            except Missing as missing:
+                own = any(write.dataset.name == dataset.name for write in bound.writes)
+                if own and bound.graph.inputs[read.parameter].optional:
+                    continue
+                hint = "give the parameter a default for the first run: `= None`" if own else None
+                problems.append(missing_input(configuration, dataset, wanted, missing, hint))
+        if problems:
+            raise ConfigError(problems)
+        return cls(bound, part, catalog, configuration, pins)
+
+    def versions(self) -> dict[str, Version]:
+        """The version of each dataset that is read."""
+        return {name: Version(pin.version) for name, pin in self.pins.items()}
+
+    def frame(self, read: Read, scratch: Path) -> pl.LazyFrame:
+        """The rows of a read, as pinned.
+
+        Raises:
+            DataError: its files cannot be read.
+        """
+        wanted = read_slice(read.dataset.config, self.slice)
+        try:
+            frame = self.catalog.adapter(read.dataset).read(read.dataset, wanted, self.pins[read.dataset.name], scratch)
+            # Now, so that a damaged file is not taken for a mistake of the node that reads it.
+            frame.collect_schema()
+        except (OSError, ValueError, TypeError, pl.exceptions.PolarsError) as error:
+            part = f" of {wanted}" if wanted.window else ""
+            reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+            raise DataError(
+                f"input {read.dataset.name}{part} cannot be read: {reason}",
+                where=self.configuration.where_key("catalog", read.dataset.name),
+                hint="mend the file, or the dataset's `format:` and `options:`",
+            ) from error
+        return frame
+
+    def moved(self) -> str | None:
+        """A dataset whose files are no longer those that were pinned; None: all are as they were."""
+        for read in self.bound.reads.values():
+            dataset = read.dataset
+            if dataset.name not in self.pins or self.pins[dataset.name].snapshot:
+                continue
+            try:
+                again = self.catalog.adapter(dataset).pin(dataset, read_slice(dataset.config, self.slice))
+            except Missing:
+                return dataset.name
+            if again.token != self.pins[dataset.name].token:
+                return dataset.name
+        return None
