@@ -348,7 +348,7 @@ def test_check_tells_everything_at_once(project: ProjectFolder) -> None:
         "error: conf/pipelines/unset.yml:2:18: the environment variable NOT_SET is not set",
         "  hint: export NOT_SET=... or write ${env:NOT_SET:-default}",
     ]
-    assert told[14:] == [
+    assert told[16:] == [
         'error: pipelines/double.py:4: unknown input of node doubled: "factor"',
         "  hint: known: numbers, partition, run_time, third",
         'error: pipelines/other.py:4: unknown input of node third: "nmubers"',
