@@ -2,8 +2,8 @@
 
 `python killer.py COUNT_FILE - ARGUMENTS` counts the instants, `python killer.py COUNT_FILE N ARGUMENTS` dies at the
 N-th. Instants are the calls and returns of every function of the adapters and of the manifest while a step is decided
-and published, and of every call they make to the operating system, DuckDB and deltalake: between and inside all their
-file operations, SQL statements and Delta commits.
+and published, or recovered, and of every call they make to the operating system, DuckDB and deltalake: between and
+inside all their file operations, SQL statements and Delta commits.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
-
-from flowpipe.intents import Intent
 
 WATCHED = (f"{os.sep}flowpipe{os.sep}adapters{os.sep}", f"{os.sep}flowpipe{os.sep}intents.py")
 NATIVE = {"posix", "_io", "_duckdb", "deltalake"}
@@ -48,16 +47,19 @@ def main() -> None:
     from flowpipe.publishing import Publisher
 
     count, at, *arguments = sys.argv[1:]
-    killer, finish = Killer(None if at == "-" else int(at)), Publisher.finish
+    killer = Killer(None if at == "-" else int(at))
 
-    def watched(publisher: Publisher, intent: Intent) -> None:
-        sys.setprofile(killer)
-        try:
-            finish(publisher, intent)
-        finally:
-            sys.setprofile(None)
+    def watched(verb: Callable[..., None]) -> Callable[..., None]:
+        def run(*given: Any) -> None:
+            sys.setprofile(killer)
+            try:
+                verb(*given)
+            finally:
+                sys.setprofile(None)
 
-    Publisher.finish = watched
+        return run
+
+    Publisher.finish, Publisher.recover = watched(Publisher.finish), watched(Publisher.recover)
     code = run_command(arguments, debug=False)
     Path(count).write_text(str(killer.instants))
     sys.exit(code)

@@ -18,9 +18,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 import job
 
 KILLER = Path(__file__).parent / "killer.py"
-# Kills of each batch inside a publish; the job that also quarantines rows is slower to start.
-INSIDE = {"plain": (9, 8), "quarantine": (2, 5)}
-AT_RANDOM = (4, 5)
+# Batches, and the projects of each; the job that also quarantines rows is slower to start.
+INSIDE = {"plain": (10, 2), "quarantine": (2, 1)}
+# The run after a kill is killed, too, and the one after that: so often, before one is let run to its end.
+IN_A_ROW = 4
+AT_RANDOM = (4, 6)
 
 
 @dataclass(frozen=True)
@@ -73,18 +75,28 @@ def test_an_undisturbed_run_publishes_everything_once(prepared: Prepared) -> Non
     indirect=["prepared"],
 )
 def test_killed_inside_publish(prepared: Prepared, batch: int, tmp_path: Path) -> None:
-    batches, kills = INSIDE["quarantine" if prepared.quarantine else "plain"]
+    batches, projects = INSIDE["quarantine" if prepared.quarantine else "plain"]
     chosen = random.Random(batch)
-    for number in range(kills):
-        # Stratified: each kill has its own stretch of all that is published.
-        at = 1 + int((batch * kills + number + chosen.random()) * prepared.instants / (batches * kills))
-        project = tmp_path / str(number)
+    for number in range(projects):
+        project, kills = tmp_path / str(number), []
         shutil.copytree(prepared.base, project)
-        killed = subprocess.run(
-            [sys.executable, KILLER, tmp_path / "count", str(at), "run"], cwd=project, capture_output=True, check=False
-        )
-        assert killed.returncode == -signal.SIGKILL, f"instant {at} of {prepared.instants}"
-        assert_mended(project, prepared, f"at instant {at} of {prepared.instants}")
+        # Stratified: the first kill of each project has its own stretch of all that is published.
+        at = 1 + int((batch * projects + number + chosen.random()) * prepared.instants / (batches * projects))
+        for _ in range(IN_A_ROW):
+            killed = subprocess.run(
+                [sys.executable, KILLER, tmp_path / "count", str(at), "run"],
+                cwd=project,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if kills and killed.returncode == 0:
+                break  # nothing was left to be published
+            kills.append(at)
+            assert killed.returncode == -signal.SIGKILL, f"instants {kills} of {prepared.instants}: {killed.stderr}"
+            # Early enough to be reached, since less and less is left to be published.
+            at = chosen.randint(1, 60)
+        assert_mended(project, prepared, f"at instants {kills} of {prepared.instants}")
 
 
 @pytest.mark.parametrize(
