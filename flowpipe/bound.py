@@ -10,7 +10,8 @@ from typing import Any
 from flowpipe import partition
 from flowpipe.adapters import Dataset
 from flowpipe.audit import Audit
-from flowpipe.config import DatasetConfig, PipelineConfig
+from flowpipe.config import PipelineConfig
+from flowpipe.datasets import DatasetConfig
 from flowpipe.frames import Kind
 from flowpipe.partition import WHOLE, Slice, Window
 from flowpipe.pipeline import Pipeline

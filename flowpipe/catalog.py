@@ -10,7 +10,8 @@ from typing import Any
 
 from flowpipe import adapters
 from flowpipe.adapters import Adapter, Dataset
-from flowpipe.config import Configuration, PartitionBy, StoreConfig, validate_options
+from flowpipe.config import Configuration, StoreConfig, validate_options
+from flowpipe.datasets import DatasetConfig, PartitionBy
 from flowpipe.errors import ConfigError, Problem, unknown
 
 REJECTED = "__rejected"
@@ -101,22 +102,15 @@ def rejected(dataset: Dataset) -> Dataset:
     """
     config = dataset.config
     name = f"{dataset.name}{REJECTED}"
-    own = config.model_copy(
-        update={
-            "path": f"{name}/{{partition}}.parquet" if config.path else None,
-            "table": f"{config.table}{REJECTED}" if config.table else None,
-            "format": None,
-            "options": {},
-            "mode": "replace",
-            "key": [],
-            "order_by": None,
-            # A window means nothing here: rows are told apart by `slice`, files by their names.
-            "partition": PartitionBy(every="day", column="slice") if config.table else None,
-            "partition_by": ["slice"] if config.table else [],
-            "schema_": None,
-            "on_invalid": "fail",
-            "allow_empty": True,
-            "was": f"{config.was}{REJECTED}" if config.was else None,
-        }
+    own = DatasetConfig(
+        store=config.store,
+        path=f"{name}/{{partition}}.parquet" if config.path else None,
+        table=f"{config.table}{REJECTED}" if config.table else None,
+        mode="replace",
+        # A window means nothing here: rows are told apart by `slice`, files by their names.
+        partition=PartitionBy(every="day", column="slice") if config.table else None,
+        partition_by=["slice"] if config.table else [],
+        allow_empty=True,
+        was=f"{config.was}{REJECTED}" if config.was else None,
     )
     return replace(dataset, name=name, config=own)

@@ -7,17 +7,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from fractions import Fraction
 from typing import Literal
 
 import polars as pl
 
-from flowpipe.config import Expect
+from flowpipe.datasets import Expect
 from flowpipe.errors import unknown
+from flowpipe.fields import RowLimit
 from flowpipe.rules import CHECKS, DataType, OnInvalid
 
 REJECTED_SCHEMA = {"slice": pl.String(), "run": pl.String(), "checks": pl.String(), "row": pl.String()}
-_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%|(0?\.\d+)")
 _ROWS = re.compile(r"(>=|<=|==|>|<)?\s*(\d+)")
 _BETWEEN = re.compile(r"(\d+)\s*\.\.\s*(\d+)")
 _FRESHNESS = re.compile(r"(\S.*?)\s+within\s+(\d+)\s*([mhdw])")
@@ -37,40 +36,6 @@ class Counts:
         """The counts in the one row of `Audited.counts`, collected."""
         rows, invalid, *failed = frame.row(0)
         return cls(rows, invalid, dict(zip(frame.columns[2:], failed, strict=True)))
-
-
-@dataclass(frozen=True)
-class Limit:
-    """How many invalid rows are let through: a number of rows, or a share of all of them.
-
-    >>> Limit.parse("5%").allows(5, 100), Limit.parse("5%").allows(6, 100), Limit.parse(100).allows(6, 10)
-    (True, False, True)
-    """
-
-    text: str
-    rows: int | None = None
-    share: Fraction | None = None
-
-    @classmethod
-    def parse(cls, value: str | float) -> Limit:
-        """Read `100`, `"100"`, `"5%"` or `0.05`.
-
-        Raises:
-            ValueError: it is none of these.
-        """
-        text = str(value).strip()
-        if re.fullmatch(r"\d+", text):
-            return cls(text, rows=int(text))
-        match = _SHARE.fullmatch(text)
-        share = Fraction(match[1]) / 100 if match and match[1] else Fraction(match[2]) if match else None
-        if share is None or share > 1:
-            raise ValueError(f'max_invalid "{text}" is neither a number of rows such as 100 nor a share such as "5%"')
-        return cls(text, share=share)
-
-    def allows(self, invalid: int, rows: int) -> bool:
-        """Whether this many invalid rows of so many are within the limit."""
-        bound = self.share * rows if self.share is not None else self.rows or 0
-        return invalid <= bound
 
 
 @dataclass(frozen=True)
@@ -103,7 +68,7 @@ def verdict(
     if not lines:
         return Verdict("pass")
     if max_invalid is not None and on_invalid != "fail":
-        limit = Limit.parse(max_invalid)
+        limit = RowLimit.parse(max_invalid)
         if not limit.allows(invalid, rows):
             over = f"{invalid:,} of {rows:,} rows are invalid, more than max_invalid: {limit.text}"
             return Verdict("fail", (*lines, over))

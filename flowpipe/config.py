@@ -12,62 +12,14 @@ from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
 from flowpipe import partition
 from flowpipe.conffile import Document
+from flowpipe.datasets import DatasetConfig
 from flowpipe.errors import ConfigError, Problem, Where
-from flowpipe.fields import DatasetName, Duration, Freshness, Limit, Name, NodeName, Reference, Rows, TimeZone
+from flowpipe.fields import Bytes, DatasetName, Duration, Name, NodeName, TimeZone
 from flowpipe.layers import value
 from flowpipe.partition import Every
-from flowpipe.validation import MalformedError, check, validate
+from flowpipe.validation import MalformedError, Model, check, validate
 
 _ModelT = TypeVar("_ModelT", bound=BaseModel)
-
-
-class Model(BaseModel):
-    """A frozen model that takes no unknown key."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-
-class PartitionBy(Model):
-    """A dataset's grain: one window of time per slice."""
-
-    every: Every
-    column: str | None = Field(None, description="the column that tells a row's window; files may do without")
-    timezone: TimeZone = Field("UTC", description="the time zone whose calendar cuts the windows")
-
-
-class Expect(Model):
-    """Table-level checks, made on what is about to be published."""
-
-    rows: Rows | None = Field(None, description='how many rows a slice has: `1000`, `">= 1"`, `"10..500"`')
-    freshness: Freshness | None = Field(None, description='"COLUMN within 2d": the newest value is at most that old')
-    unique: list[str] | None = Field(None, description="columns whose values together occur once")
-
-
-class DatasetConfig(Model):
-    """One dataset of `conf/catalog.yml`."""
-
-    store: str
-    path: str | None = Field(
-        None, description="files: below the store's url; a glob, or `{partition:%Y-%m}` for windows"
-    )
-    table: str | None = None
-    query: str | None = Field(None, description="SQL to read from a database; such a dataset is never written")
-    format: str | None = Field(
-        None, description="files: parquet, csv, ndjson, json, ipc, excel; else by the path's ending"
-    )
-    options: dict[str, Any] = Field(default_factory=dict, description="reader and writer options of the format")
-    mode: Literal["overwrite", "replace", "append", "merge"] = "overwrite"
-    key: list[str] = Field(default_factory=list)
-    order_by: str | None = Field(None, description="merge: an older row never overwrites a newer one")
-    partition: PartitionBy | None = None
-    partition_by: list[str] = Field(default_factory=list, description="delta: hive columns of the table")
-    schema_: Reference | None = Field(None, alias="schema", description='Pandera model or schema, "module:Name"')
-    on_invalid: Literal["fail", "quarantine", "warn"] = "fail"
-    max_invalid: Limit | None = Field(None, description='rows (`100`) or share (`"5%"`) that may be invalid')
-    expect: Expect = Expect()
-    allow_empty: bool = False
-    schema_change: Literal["strict", "add"] = "strict"
-    was: Name | None = Field(None, description="the name this dataset had before")
 
 
 class RetryConfig(Model):
@@ -189,6 +141,7 @@ class ProfileConfig(Defaults):
 
     extends: str | None = None
     protected: bool = Field(False, description="inherits no stores")
+    memory_budget: Bytes | None = Field(None, description="memory for rows, such as `2GB`; what is more goes to disk")
     stores: dict[Name, dict[str, Any]] = Field(default_factory=dict)
 
 

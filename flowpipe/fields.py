@@ -1,9 +1,11 @@
-"""The small languages inside YAML texts: names, durations, time zones, row counts, shares."""
+"""The small languages inside YAML texts: names, durations, sizes, time zones, row counts, shares, conditions."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import timedelta
+from fractions import Fraction
 from typing import Annotated
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -14,6 +16,7 @@ from flowpipe.validation import MalformedError
 
 REJECTED = "__rejected"
 
+_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%|(0?\.\d+)")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -95,6 +98,82 @@ def _reference(text: str) -> str:
     return text
 
 
+def size(text: str) -> int:
+    """How many bytes a text such as `2GB` or `512MB` means; units are powers of 1,000.
+
+    Raises:
+        ValueError: `text` is not such a size.
+
+    >>> size("512MB"), size("1.5 GB")
+    (512000000, 1500000000)
+    """
+    match = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)\s*(MB|GB|TB)", text)
+    if match is None:
+        raise MalformedError(f'"{text}" is not a size', "write it like 512MB or 2GB")
+    return int(float(match[1]) * {"MB": 10**6, "GB": 10**9, "TB": 10**12}[match[2]])
+
+
+def _size(text: str) -> str:
+    size(text)
+    return text
+
+
+def condition(text: str) -> tuple[str, str]:
+    """Column and value of a `delete_when:`.
+
+    Raises:
+        ValueError: `text` is not "COLUMN = VALUE".
+
+    >>> condition("op = D"), condition("is deleted = 'true'")
+    (('op', 'D'), ('is deleted', 'true'))
+    """
+    column, equals, value = (part.strip() for part in text.partition("="))
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+        value = value[1:-1]
+    if not (column and equals and value):
+        raise MalformedError(f'"{text}" is not "COLUMN = VALUE"', 'write it like "op = D"')
+    return column, value
+
+
+def _condition(text: str) -> str:
+    condition(text)
+    return text
+
+
+@dataclass(frozen=True)
+class RowLimit:
+    """How many rows a setting lets through: a number of rows, or a share of all of them.
+
+    >>> RowLimit.parse("5%").allows(5, 100), RowLimit.parse("5%").allows(6, 100), RowLimit.parse(100).allows(6, 10)
+    (True, False, True)
+    """
+
+    text: str
+    rows: int | None = None
+    share: Fraction | None = None
+
+    @classmethod
+    def parse(cls, value: str | float) -> RowLimit:
+        """Read `100`, `"100"`, `"5%"` or `0.05`.
+
+        Raises:
+            ValueError: it is none of these.
+        """
+        text = str(value).strip()
+        if re.fullmatch(r"\d+", text):
+            return cls(text, rows=int(text))
+        match = _SHARE.fullmatch(text)
+        share = Fraction(match[1]) / 100 if match and match[1] else Fraction(match[2]) if match else None
+        if share is None or share > 1:
+            raise ValueError(f'"{text}" is neither a number of rows such as 100 nor a share such as "5%"')
+        return cls(text, share=share)
+
+    def allows(self, invalid: int, rows: int) -> bool:
+        """Whether this many invalid rows of so many are within the limit."""
+        bound = self.share * rows if self.share is not None else self.rows or 0
+        return invalid <= bound
+
+
 Name = Annotated[str, AfterValidator(_name)]
 DatasetName = Annotated[str, AfterValidator(_dataset_name)]
 NodeName = Annotated[str, AfterValidator(_node_name)]
@@ -103,4 +182,6 @@ TimeZone = Annotated[str, AfterValidator(_time_zone)]
 Rows = Annotated[str | int, AfterValidator(_rows)]
 Freshness = Annotated[str, AfterValidator(_freshness)]
 Limit = Annotated[str | int | float, AfterValidator(_limit)]
+Bytes = Annotated[str, AfterValidator(_size)]
+DeleteWhen = Annotated[str, AfterValidator(_condition)]
 Reference = Annotated[str, AfterValidator(_reference)]

@@ -21,7 +21,7 @@ import polars as pl
 from flowpipe import partition
 from flowpipe.adapters import Dataset, Publication, Staged, StagedFile, State
 from flowpipe.catalog import REJECTED, Catalog
-from flowpipe.config import DatasetConfig
+from flowpipe.datasets import DatasetConfig
 from flowpipe.errors import UsageError, Where
 from flowpipe.partition import WHOLE, Slice
 

@@ -12,7 +12,6 @@ from pydantic import BaseModel
 from flowpipe.conffile import Document, parse, read
 from flowpipe.config import (
     Configuration,
-    DatasetConfig,
     ExecutorConfig,
     PipelineConfig,
     ProfileConfig,
@@ -20,9 +19,10 @@ from flowpipe.config import (
     StoreConfig,
     Tree,
 )
+from flowpipe.datasets import DatasetConfig, flaws
 from flowpipe.errors import ConfigError, Problem, Where, redact, unknown
 from flowpipe.layers import at, join, layered, merge, under, value
-from flowpipe.validation import Flaw, problem, validate
+from flowpipe.validation import problem, validate
 
 _FLAG_SECTIONS = ("params", "config", "retry", "executor", "stores")
 _PIPELINE_SECTIONS = ("params", "config", "retry")
@@ -206,9 +206,7 @@ def _flawed(tree: Document, valid: Tree) -> frozenset[str]:
     """Datasets that something is wrong with, or with their stores."""
     named = tree.data["catalog"] if isinstance(tree.data["catalog"], dict) else {}
     sound = {
-        name
-        for name, dataset in valid.catalog.items()
-        if dataset.store in valid.stores and not any(_dataset_flaws(named[name]))
+        name for name, dataset in valid.catalog.items() if dataset.store in valid.stores and not any(flaws(named[name]))
     }
     return frozenset(named.keys() - sound)
 
@@ -255,29 +253,12 @@ def _dataset_problems(tree: Document, *, stores_known: bool) -> Iterator[Problem
         path = ("catalog", name)
         if not isinstance(dataset, dict) or path in tree.unresolved:
             continue
-        for flaw in _dataset_flaws(dataset):
+        for flaw in flaws(dataset):
             yield problem(flaw, tree, path)
         store, place = dataset.get("store"), (*path, "store")
         is_certain = stores_known and isinstance(stores, dict) and place not in tree.unresolved
         if is_certain and isinstance(store, str) and store not in stores:
             yield unknown("store", store, stores, tree.where(place))
-
-
-def _dataset_flaws(dataset: Mapping[str, Any]) -> Iterator[Flaw]:
-    """What is wrong between the keys of a dataset as written, whatever else is wrong with it."""
-    given = {key for key, value in dataset.items() if value is not None}
-    sources = [key for key in dataset if key in given & {"path", "table", "query"}]
-    if not sources:
-        hint = "write path: NAME.parquet for files, table: NAME for tables"
-        yield Flaw((), "one of path, table and query is missing", hint)
-    for key in sources[1:]:
-        yield Flaw((key,), f"{sources[0]} and {key} exclude each other", "keep one of them", at_key=True)
-    if dataset.get("mode") == "merge" and not dataset.get("key"):
-        yield Flaw(("mode",), "merge needs a key", "add key: [COLUMN]")
-    if dataset.get("mode") == "replace" and not given & {"partition", "partition_by"}:
-        yield Flaw(("mode",), "replace needs a partition", "add partition: {every: month, column: COLUMN}")
-    if "order_by" in given and dataset.get("mode") != "merge":
-        yield Flaw(("order_by",), "order_by goes with mode: merge only", "remove it", at_key=True)
 
 
 def _redacted(each: Problem, secrets: frozenset[str]) -> Problem:

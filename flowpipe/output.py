@@ -11,13 +11,14 @@ from typing import Literal
 
 import polars as pl
 
-from flowpipe import partition
-from flowpipe.adapters import Adapter, Dataset, Publication, Staged, State
+from flowpipe import dtypes, keys, partition
+from flowpipe.adapters import Adapter, Dataset, Publication, Staged, State, versions
 from flowpipe.bound import Write
 from flowpipe.catalog import rejected
 from flowpipe.checks import REJECTED_SCHEMA, Counts, Expectations, Verdict, verdict
 from flowpipe.checks import rejected as as_rejected
 from flowpipe.errors import DataError, Problem, unknown
+from flowpipe.fields import condition
 from flowpipe.frames import in_window
 from flowpipe.partition import Slice
 from flowpipe.sinks import Sink, run_plans
@@ -29,7 +30,6 @@ CONSEQUENCES: dict[str, Consequence] = {
     "quarantine": "quarantined",
     "warn": "warned",
 }
-_EXAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class OpenOutput:
         self._audited = target.write.audit.apply(frame, schema)
         self._quarantine = self._config.on_invalid == "quarantine" and target.write.audit.schema is not None
         self.handed_on = self._audited.good if self._quarantine else self._audited.all
-        self._schema = self._storable(self.handed_on.collect_schema())
+        self._schema = self._storable(self._as_kept(self.handed_on).collect_schema())
         self._compare_with_settings()
         self._compare_with_table()
         self.barred = bool(target.write.audit.barriers(self._schema))
@@ -136,6 +136,7 @@ class OpenOutput:
         )
         if bad is not None and found is not None and found.invalid:
             good, bad = self._split(found.good, found.bad, good, bad)
+        good = self._newest_per_key(good)
         self._refuse(seen, good)
         # From here on only the staged files are needed: the memory of an eager frame is free again.
         del self.handed_on, self._audited
@@ -159,29 +160,21 @@ class OpenOutput:
         if self._outside:
             column = self._config.partition.column if self._config.partition else None
             problems.append(f"{self._outside:,} rows have a {column} outside {self.target.slice}, or none")
-        problems += self._bad_keys(good)
+        problems += keys.problems(good, self._config)
         replaces = self._config.mode in {"overwrite", "replace"} and not self._config.allow_empty
         if replaces and not good.rows and not self.target.adapter.is_empty(self.target.dataset, self.target.slice):
             problems.append("no row would replace the rows that are there; set `allow_empty: true` if that is right")
         if problems:
             raise self._invalid(problems, "nothing was published; mend the data or its schema and run again")
 
-    def _bad_keys(self, good: Staged) -> list[str]:
-        """NULL and duplicate merge keys, with examples."""
-        key = self._config.key
-        if self._config.mode != "merge" or not good.rows:
-            return []
-        keys = good.scan().select(key)
-        some = pl.any_horizontal(pl.col(name).is_null() for name in key)
-        nulls, twice = run_plans(
-            [keys.filter(some).head(_EXAMPLES), keys.group_by(key).len().filter(pl.col("len") > 1).head(_EXAMPLES)]
-        )
-        problems = []
-        if nulls.height:
-            problems.append(f"key {', '.join(key)} is NULL, as in {_examples(nulls)}")
-        if twice.height:
-            problems.append(f"key {', '.join(key)} is not unique, as in {_examples(twice.drop('len'))}")
-        return problems
+    def _newest_per_key(self, good: Staged) -> Staged:
+        """Staged anew where `order_by` chooses between rows of one key."""
+        newest = keys.newest(good, self._config)
+        if newest is None:
+            return good
+        run_plans([self._to_stage(newest)])
+        self.target.adapter.discard(good)
+        return self._kept[-1].staged()
 
     def _split(
         self, good: pl.LazyFrame, bad: pl.LazyFrame, good_before: Staged, bad_before: Staged
@@ -198,9 +191,18 @@ class OpenOutput:
     def _to_stage(self, frame: pl.LazyFrame) -> pl.LazyFrame:
         target = self.target
         place = target.adapter.place(target.dataset, target.slice, self._name(), target.scratch, target.state)
+        frame = self._as_kept(frame)
         before = frame.collect_schema()
         casts = [pl.col(name).cast(dtype) for name, dtype in self._schema.items() if before[name] != dtype]
         return self._begin(Sink(self._schema, place)).plan(frame.with_columns(casts))
+
+    def _as_kept(self, frame: pl.LazyFrame) -> pl.LazyFrame:
+        """The rows in the shape of the table: those of a snapshot say since when they are so."""
+        if self._config.mode != "snapshot":
+            return frame
+        if problems := versions.problems(self._config, frame.collect_schema()):
+            raise self._invalid(problems, "rename the column, or mend the dataset in conf/catalog.yml")
+        return versions.observed(frame, self._config, datetime.fromisoformat(self.target.state.published_at))
 
     def _to_reject(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         target, dataset = self.target, rejected(self.target.dataset)
@@ -247,7 +249,9 @@ class OpenOutput:
         column = config.partition.column if config.partition else None
         named = {
             "key": config.key,
+            "track": config.track,
             "order_by": [config.order_by] if config.order_by else [],
+            "delete_when": [condition(config.delete_when)[0]] if config.delete_when else [],
             "partition_by": config.partition_by,
             "partition": [column] if column else [],
         }
@@ -267,8 +271,14 @@ class OpenOutput:
             raise self._invalid(problems, "return these columns, or mend the dataset in conf/catalog.yml")
 
     def _compare_with_table(self) -> None:
-        now = self.target.adapter.schema(self.target.dataset, self.target.slice)
-        problems = schema_changes(now, self._schema, may_add=self._config.schema_change == "add") if now else []
+        """The columns are the table's, or may become so; a column that is wider in the table is written as there."""
+        adapter, change = self.target.adapter, self._config.schema_change
+        now = adapter.schema(self.target.dataset, self.target.slice)
+        if not now or change == "replace":
+            return
+        if change == "add":
+            self._schema = {name: dtypes.widest(dtype, now.get(name, dtype)) for name, dtype in self._schema.items()}
+        problems = dtypes.changes(now, self._schema, widens=adapter.widens if change == "add" else None)
         if problems:
             raise self._invalid(problems, "return the table's columns, or set `schema_change: add` for new ones")
 
@@ -276,25 +286,3 @@ class OpenOutput:
         step = "" if self.target.slice.kind == "whole" else f" {self.target.slice}"
         head = f"dataset {self.target.dataset.name}{step} (node {self.target.write.node})"
         return DataError.of(Problem(f"{head}: {text}", None, hint) for text in problems)
-
-
-def schema_changes(now: Mapping[str, pl.DataType], new: Mapping[str, pl.DataType], *, may_add: bool) -> list[str]:
-    """How new rows differ from the columns that are there.
-
-    >>> schema_changes({"a": pl.Int64()}, {"a": pl.String(), "b": pl.Int64()}, may_add=False)
-    ['column a is Int64 in the table and String in the new rows', 'column b is not in the table']
-    """
-    both = [name for name in new if name in now]
-    found = [
-        f"column {name} is {now[name]} in the table and {new[name]} in the new rows"
-        for name in both
-        if now[name] != new[name]
-    ]
-    if not may_add:
-        found += [f"column {name} is not in the table" for name in new if name not in now]
-        found += [f"column {name} of the table is not in the new rows" for name in now if name not in new]
-    return found
-
-
-def _examples(rows: pl.DataFrame) -> str:
-    return "; ".join(", ".join(f"{name}={value!r}" for name, value in row.items()) for row in rows.to_dicts())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from flowpipe.adapters import Publication
 from flowpipe.catalog import REJECTED, Catalog
@@ -90,7 +89,7 @@ class Publisher:
 
     def _is_there(self, publication: Publication) -> bool:
         """Whether the staged files still are where they were, or the publication is visible already."""
-        if all(Path(file.path).exists() for file in publication.staged.files):
+        if self.catalog.adapter(publication.dataset).is_staged(publication.staged):
             return True
         dataset, part, wanted = publication.dataset, publication.slice, publication.state
         held = self.catalog.adapter(dataset).held(dataset, [part])[part.key].state

@@ -171,7 +171,9 @@ class _Attempt:
             if output.dataset.name in current:
                 for publication in output.publications:
                     self.shop.catalog.adapter(publication.dataset).discard(publication.staged)
-        return tuple(output for output in outputs if output.dataset.name not in current)
+        # What the table itself may refuse goes first, while nothing of the step is visible.
+        order = sorted(outputs, key=lambda output: output.dataset.config.missing == "keep")
+        return tuple(output for output in order if output.dataset.name not in current)
 
     def _inputs(self, needed: frozenset[str], reading: Reading, staging: StagingPass) -> dict[str, Any]:
         """The frames of all reads.

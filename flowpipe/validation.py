@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, to_json
 
 from flowpipe.conffile import Document, KeyPath
@@ -37,6 +37,12 @@ _BOUNDS = {
     "less_than_equal": "must be at most {le}",
     "less_than": "must be less than {lt}",
 }
+
+
+class Model(BaseModel):
+    """A frozen model that takes no unknown key."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
 @dataclasses.dataclass(frozen=True)

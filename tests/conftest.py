@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from flowpipe.testing import servers
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,20 @@ class ProjectFolder:
             timeout=300,
         )
         return Finished(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[servers.PostgresServer]:
+    """A real PostgreSQL for the whole session."""
+    with servers.postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[servers.S3Server]:
+    """A real S3 server for the whole session."""
+    with servers.s3() as server:
+        yield server
 
 
 MINIMAL = {

@@ -13,7 +13,8 @@ import pytest
 from conftest import ProjectFolder
 
 from flowpipe import conffile
-from flowpipe.config import DatasetConfig, PipelineConfig, ProfileConfig, ProjectConfig
+from flowpipe.config import PipelineConfig, ProfileConfig, ProjectConfig
+from flowpipe.datasets import DatasetConfig
 from flowpipe.validation import validate
 
 ROOT = Path(__file__).parent.parent

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import polars as pl
 from pydantic import BaseModel
 
-from flowpipe.config import DatasetConfig
+from flowpipe.datasets import DatasetConfig
 from flowpipe.partition import Slice
 from flowpipe.sinks import Staged as Staged
 from flowpipe.sinks import StagedFile as StagedFile
@@ -140,11 +141,22 @@ class Adapter(Protocol):
         """Where the slice's files are staged; `scratch` is the run's folder for stores without one of their own."""
         ...
 
+    def widens(self, now: pl.DataType, new: pl.DataType) -> bool:
+        """Whether a column of the first type can become one of the second in place, so that no value is lost.
+
+        `schema_change: add` asks; a column that is already wider takes the rows without it.
+        """
+        ...
+
+    def is_staged(self, staged: Staged) -> bool:
+        """Whether every staged file still is where it was staged."""
+        ...
+
     def publish(self, publication: Publication) -> None:
         """Make staged rows visible, and their state with them, in one atomic act; calling it again changes nothing.
 
         Raises:
-            DataError: the rows cannot be published (a NULL or duplicate merge key).
+            DataError: the rows cannot be published (they do not fit the table, `missing:` would take too many).
             PublishError: the store refused.
         """
         ...
@@ -159,6 +171,41 @@ class Adapter(Protocol):
 
     def close(self) -> None:
         """Let go of files and connections."""
+        ...
+
+
+@runtime_checkable
+class Batching(Protocol):
+    """A store to which several slices of one dataset cost less together than one by one."""
+
+    def publish_all(self, publications: Sequence[Publication]) -> None:
+        """The same as `publish` of each in order; a crash between leaves each slice old or new.
+
+        Raises:
+            DataError, PublishError: as `publish`.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Upkeep:
+    """What `flowpipe maintain` asks of a store.
+
+    `live` are the paths of staged files that must stay: decided steps name them. Staged files and old versions younger
+    than `retention` stay, too. `dry_run` only tells.
+    """
+
+    live: frozenset[str]
+    retention: timedelta
+    dry_run: bool = False
+
+
+@runtime_checkable
+class Maintainable(Protocol):
+    """A store that can be tidied: small files compacted, orphans and old versions removed."""
+
+    def maintain(self, dataset: Dataset, upkeep: Upkeep) -> Sequence[str]:
+        """Tidy one dataset, visible rows unchanged; what was done, a line each ("12 small files became 1")."""
         ...
 
 

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from pydantic import BaseModel, Field
 
-from flowpipe.config import Model
 from flowpipe.executors import Call, Result
 from flowpipe.executors.retry import attempt
+from flowpipe.validation import Model
 
 
 class SyncOptions(Model):

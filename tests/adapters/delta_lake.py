@@ -13,7 +13,7 @@ from polars.testing import assert_frame_equal
 
 from flowpipe.adapters import Dataset, Held, Publication, State
 from flowpipe.adapters.delta import Delta, Options
-from flowpipe.config import DatasetConfig
+from flowpipe.datasets import DatasetConfig
 from flowpipe.partition import WHOLE, Every, Slice, of_window, parse
 from flowpipe.sinks import Sink, run_plans
 

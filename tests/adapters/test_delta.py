@@ -9,15 +9,15 @@ from typing import Any
 
 import polars as pl
 import pytest
-from adapter_suite import AdapterSuite, Store
 from delta_lake import MONTHLY, Lake, everyone_reads, month
 from deltalake import DeltaTable, write_deltalake
 
 from flowpipe.adapters import Dataset, Held
 from flowpipe.adapters.delta import Delta, Options
-from flowpipe.config import DatasetConfig
+from flowpipe.datasets import DatasetConfig
 from flowpipe.errors import DataError, PublishError
 from flowpipe.partition import of_key
+from flowpipe.testing.suite import AdapterSuite, Store
 
 
 class TestDelta(AdapterSuite):

@@ -12,7 +12,7 @@ from delta_lake import MONTHLY, Lake, everyone_reads, month
 
 from flowpipe.adapters import Dataset, Held, Missing
 from flowpipe.adapters.delta import Delta, Options
-from flowpipe.config import DatasetConfig
+from flowpipe.datasets import DatasetConfig
 from flowpipe.errors import DataError, PublishError
 from flowpipe.partition import WHOLE, Slice
 

@@ -15,14 +15,14 @@ from typing import Any
 import duckdb
 import polars as pl
 import pytest
-from adapter_suite import MONTHLY, AdapterSuite, Store, month, rows, staged_nothing, state
 from polars.testing import assert_frame_equal
 
 from flowpipe.adapters import Dataset, Held, Missing
 from flowpipe.adapters.duckdb import DuckDB, Options
-from flowpipe.config import DatasetConfig
+from flowpipe.datasets import DatasetConfig
 from flowpipe.errors import DataError, FlowpipeError, PublishError
 from flowpipe.partition import WHOLE, of_key, of_window, parse
+from flowpipe.testing.suite import MONTHLY, AdapterSuite, Store, month, rows, staged_nothing, state
 
 
 def table(name: str = "delays", **config: Any) -> Dataset:

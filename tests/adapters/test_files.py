@@ -15,16 +15,16 @@ from typing import Any, ClassVar
 
 import polars as pl
 import pytest
-from adapter_suite import TYPES, AdapterSuite, Store, month, rows, state
 from openpyxl import Workbook
 from polars.testing import assert_frame_equal
 from pydantic import ValidationError
 
 from flowpipe.adapters import Dataset, Held, Missing, Publication
 from flowpipe.adapters.files import Files, Options
-from flowpipe.config import DatasetConfig
+from flowpipe.datasets import DatasetConfig
 from flowpipe.errors import DataError, PublishError
 from flowpipe.partition import WHOLE, of_key, of_window, parse
+from flowpipe.testing.suite import TYPES, AdapterSuite, Store, month, rows, state
 
 TEXT_TYPES = TYPES.drop("list", "struct")
 MONTHS = "m/{partition:%Y-%m}.parquet"

@@ -319,7 +319,7 @@ def test_check_tells_everything_at_once(project: ProjectFolder) -> None:
     assert refused(project, "check") == (
         'error: conf/catalog.yml:1:18: unknown store "heer"\n'
         '  hint: did you mean "here"? known: here, lake\n'
-        'error: conf/catalog.yml:2:53: "overwirte" is not one of overwrite, replace, append, merge\n'
+        'error: conf/catalog.yml:2:53: "overwirte" is not one of overwrite, replace, append, merge, snapshot\n'
         '  hint: did you mean "overwrite"?\n'
         'error: conf/pipelines/broken.yml:3:1: a "," or the closing bracket is missing; '
         "what it belongs to begins at line 2\n"

@@ -153,12 +153,12 @@ def test_merge(empty_project: Make, store: str) -> None:
     project = empty_project(whole(settings, first, store))
     assert done(project) == ["copy"]
     # An older row never overwrites a newer one, one of the same age does.
-    project.write({"data/rows.csv": head + "1,a,4,older\n1,b,5,same\n2,a,6,newer\n3,a,1,new\n"})
+    project.write({"data/rows.csv": head + "1,a,4,older\n1,b,5,same\n2,a,6,newer\n2,a,5,not the newest\n3,a,1,new\n"})
     assert done(project) == ["copy"]
     merged: Rows = [(1, "a", 5, "one"), (1, "b", 5, "same"), (2, "a", 6, "newer"), (3, "a", 1, "new")]
     assert table(project, store).rows() == merged
 
-    project.write({"data/rows.csv": head + ",a,1,x\n7,,1,x\n8,a,1,x\n8,a,2,y\n"})
+    project.write({"data/rows.csv": head + ",a,1,x\n7,,1,x\n8,a,1,w\n8,a,2,x\n8,a,2,y\n"})
     command = project.flowpipe("run")
     assert command.code == 3
     again = "  hint: nothing was published; mend the data or its schema and run again"

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import polars as pl
 import pytest
 
-from flowpipe.checks import REJECTED_SCHEMA, Counts, Expectations, Limit, Verdict, rejected, verdict
-from flowpipe.config import Expect
+from flowpipe.checks import REJECTED_SCHEMA, Counts, Expectations, RowLimit, Verdict, rejected, verdict
+from flowpipe.datasets import Expect
 from flowpipe.rules import CHECKS
 
 NOW = datetime(2013, 2, 3, tzinfo=UTC)
@@ -54,18 +54,16 @@ class TestVerdict:
 
 @pytest.mark.parametrize("percent", range(101))
 def test_a_share_in_percent_is_exact(percent: int) -> None:
-    limit = Limit.parse(f"{percent}%")
+    limit = RowLimit.parse(f"{percent}%")
     assert limit.allows(percent, 100)
     assert not limit.allows(percent + 1, 100)
 
 
 @pytest.mark.parametrize("text", ["many", "-1", "101%", "1.5", "5 %%", ""])
 def test_a_limit_that_is_neither_rows_nor_a_share(text: str) -> None:
-    with pytest.raises(ValueError, match="max_invalid") as caught:
-        Limit.parse(text)
-    assert str(caught.value) == (
-        f'max_invalid "{text}" is neither a number of rows such as 100 nor a share such as "5%"'
-    )
+    with pytest.raises(ValueError, match="neither") as caught:
+        RowLimit.parse(text)
+    assert str(caught.value) == f'"{text}" is neither a number of rows such as 100 nor a share such as "5%"'
 
 
 def test_counts_are_read_from_one_row() -> None:

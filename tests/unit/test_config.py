@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from flowpipe.config import Configuration, Model, validate_options
+from flowpipe.config import Configuration, validate_options
 from flowpipe.errors import ConfigError, Where, redact
 from flowpipe.fields import duration
 from flowpipe.loading import load
+from flowpipe.validation import Model
 
 Make = Callable[[Mapping[str, str]], Path]
 DEMO = {
@@ -188,7 +189,7 @@ conf/catalog.yml:1:45: unknown key "mod"
   hint: did you mean "mode"?
 conf/catalog.yml:2:1: "b-c" is not a name
   hint: a name is letters, digits and _, and begins with no digit
-conf/catalog.yml:2:39: "replac" is not one of overwrite, replace, append, merge
+conf/catalog.yml:2:39: "replac" is not one of overwrite, replace, append, merge, snapshot
   hint: did you mean "replace"?
 conf/catalog.yml:3:37: merge needs a key
   hint: add key: [COLUMN]

@@ -136,6 +136,17 @@ class Delta:
         lost = folder.lost(table)
         return {key: Held(one.state, lost) if lost and one.state else one for key, one in held.items()}
 
+    def widens(self, now: pl.DataType, new: pl.DataType) -> bool:  # noqa: ARG002
+        """No column changes its type in place."""
+        return False
+
+    def is_staged(self, staged: Staged) -> bool:
+        """Whether every staged file still is there."""
+        if not staged.files:
+            return True
+        folder = self._folder_of(staged.files[0].path)
+        return all(folder.fs.exists(folder.path_of(file.path)) for file in staged.files)
+
     def discard(self, staged: Staged) -> None:
         """Remove staged files that the log of their table does not name."""
         if staged.files:

@@ -26,9 +26,9 @@ from flowpipe import partition
 from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Staged, StagingPlace, State, sql
 from flowpipe.adapters.duckdb import selection, transaction, types
 from flowpipe.adapters.duckdb.transaction import Remembered
-from flowpipe.config import Model
 from flowpipe.errors import FlowpipeError, PublishError, nearest
 from flowpipe.partition import Slice
+from flowpipe.validation import Model
 
 _ATTEMPTS = 8
 
@@ -157,6 +157,14 @@ class DuckDB:
         for key in held.keys() & rows.keys():
             held[key] = Held(rows[key].state, _changed(dataset, rows[key], number))
         return held
+
+    def widens(self, now: pl.DataType, new: pl.DataType) -> bool:  # noqa: ARG002
+        """No column changes its type in place."""
+        return False
+
+    def is_staged(self, staged: Staged) -> bool:
+        """Whether every staged file still is there."""
+        return all(Path(file.path).exists() for file in staged.files)
 
     def discard(self, staged: Staged) -> None:
         """Remove the staged files; the database has its own copy of published rows."""

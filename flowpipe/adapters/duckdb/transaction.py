@@ -15,7 +15,7 @@ import polars as pl
 from flowpipe.adapters import Dataset, Publication, Staged, State, sql
 from flowpipe.adapters.duckdb.selection import SCHEMA
 from flowpipe.adapters.duckdb.types import plain
-from flowpipe.config import DatasetConfig
+from flowpipe.datasets import DatasetConfig
 from flowpipe.errors import DataError, PublishError
 
 

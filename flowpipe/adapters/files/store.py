@@ -21,10 +21,10 @@ from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Staged, 
 from flowpipe.adapters.files import formats, layout, objects
 from flowpipe.adapters.files.folder import Folder, Found
 from flowpipe.adapters.files.formats import Format
-from flowpipe.config import Model
 from flowpipe.errors import DataError, PublishError
 from flowpipe.frames import in_window
 from flowpipe.partition import Slice
+from flowpipe.validation import Model
 
 
 class Options(Model):
@@ -159,6 +159,14 @@ class Files:
                 held = Held(None, "the file was replaced")
             found[part.key] = held
         return found
+
+    def widens(self, now: pl.DataType, new: pl.DataType) -> bool:  # noqa: ARG002
+        """No column changes its type in place."""
+        return False
+
+    def is_staged(self, staged: Staged) -> bool:
+        """Whether every staged file still is there."""
+        return all(Path(file.path).exists() for file in staged.files)
 
     def discard(self, staged: Staged) -> None:
         """Remove staged files; a published one has its own name."""

@@ -17,7 +17,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from flowpipe.adapters import Adapter, Dataset, Held, Missing, Publication, Staged, State
-from flowpipe.config import DatasetConfig
+from flowpipe.datasets import DatasetConfig
 from flowpipe.partition import WHOLE, Slice, of_window, parse
 from flowpipe.sinks import Sink, run_plans
 
