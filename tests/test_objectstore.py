@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import fsspec.registry
 import polars as pl
 import pytest
 from deltalake import DeltaTable, write_deltalake
@@ -100,7 +99,7 @@ def test_other_stores_pass_through() -> None:
 
 
 def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(fsspec.registry._registry, "s3", raising=False)
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(FlowpipeError) as caught:
         filesystem("s3://bucket/x", {"anon": True})

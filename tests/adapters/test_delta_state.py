@@ -13,7 +13,7 @@ from delta_lake import MONTHLY, Lake, everyone_reads, month
 from flowpipe.adapters import Dataset, Held, Missing
 from flowpipe.adapters.delta import Delta, Options
 from flowpipe.datasets import DatasetConfig
-from flowpipe.errors import PublishError
+from flowpipe.errors import FlowpipeError, PublishError
 from flowpipe.partition import WHOLE, Slice
 
 JANUARY = pl.DataFrame({"id": [1, 2], "day": [date(2013, 1, 1), date(2013, 1, 31)]})
