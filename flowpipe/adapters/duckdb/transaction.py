@@ -15,7 +15,7 @@ import polars as pl
 from flowpipe.adapters import Dataset, Publication, Staged, State, changes, sql, versions
 from flowpipe.adapters.duckdb import fitting
 from flowpipe.adapters.duckdb.selection import SCHEMA
-from flowpipe.errors import PublishError
+from flowpipe.errors import DataError, PublishError
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def publish(cursor: duckdb.DuckDBPyConnection, publication: Publication, source:
     """Publish the rows of `source`, unless this run has done so; on any error the database is as it was.
 
     Raises:
-        DataError: the columns are not the table's, or too many rows would go.
+        DataError: the columns are not the table's, rows break its rules, or too many would go.
         PublishError: the slice was appended before, or what was to be done afterwards failed.
         duckdb.Error: the database refused.
     """
@@ -38,9 +38,11 @@ def publish(cursor: duckdb.DuckDBPyConnection, publication: Publication, source:
     try:
         _publish(cursor, publication, source)
         cursor.execute("COMMIT")
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(duckdb.Error):  # a failed commit has rolled back already
             cursor.execute("ROLLBACK")
+        if isinstance(error, duckdb.ConstraintException):
+            raise _broken(publication.dataset, str(error)) from error
         raise
 
 
@@ -76,6 +78,14 @@ def described(cursor: duckdb.DuckDBPyConnection, source: str, parameters: Mappin
 def number(cursor: duckdb.DuckDBPyConnection, statement: str) -> int:
     """The one number that a statement gives."""
     return int(cursor.execute(statement).fetchall()[0][0])
+
+
+def _broken(dataset: Dataset, text: str) -> DataError:
+    rule = text.removeprefix("Constraint Error: ").splitlines()[0].partition(". If this is")[0]
+    hint = "mend the rows, or the table"
+    if rule.startswith("Violates foreign key"):
+        hint = "DuckDB checks when a row goes, not at commit: drop the foreign key, or `mode: append`"
+    return DataError(f"dataset {dataset.name}: table {dataset.config.table} refuses the rows: {rule}", hint=hint)
 
 
 def _publish(cursor: duckdb.DuckDBPyConnection, publication: Publication, source: str) -> None:
