@@ -127,24 +127,25 @@ def test_after_publish_commits_with_the_rows(store: Store) -> None:
         (
             "id BIGINT NOT NULL, n BIGINT",
             {"id": [None, 2], "n": [1, 2]},
-            "NOT NULL constraint failed: delays.id\n  hint: mend the rows, or the table",
+            "NOT NULL constraint failed: delays.id",
         ),
         (
             "id BIGINT, n BIGINT CHECK (n > 0)",
             {"id": [2], "n": [-1]},
-            'CHECK constraint failed on table "delays" with expression CHECK((n > 0))\n  hint: mend the rows, or the table',
+            'CHECK constraint failed on table "delays" with expression CHECK((n > 0))',
         ),
         (
             "id BIGINT, n BIGINT UNIQUE",
             {"id": [2, 3], "n": [5, 5]},
-            'PRIMARY KEY or UNIQUE constraint violation: duplicate key "5"\n  hint: mend the rows, or the table',
+            'PRIMARY KEY or UNIQUE constraint violation: duplicate key "5"',
         ),
     ],
 )
 def test_rows_that_break_a_rule_of_the_table_are_refused(store: Store, columns: str, frame: Any, said: str) -> None:
     run_sql(store, f"CREATE TABLE delays ({columns})", "INSERT INTO delays VALUES (1, 1)")
     frame = pl.DataFrame(frame, schema={"id": pl.Int64, "n": pl.Int64})
-    assert refused(store, table(), frame) == f"dataset delays: table delays refuses the rows: {said}"
+    wanted = f"dataset delays: table delays refuses the rows: {said}\n  hint: mend the rows, or the table"
+    assert refused(store, table(), frame) == wanted
 
 
 def test_rows_that_others_refer_to_cannot_go(store: Store) -> None:
