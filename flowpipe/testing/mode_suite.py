@@ -182,6 +182,31 @@ class ModeSuite(StoreTests):
             store.publish(dataset, seen(("a", "x", "", 7)), run="run7", published_at=at(7).isoformat())
         assert self.versions(store, dataset, "k") == wanted
 
+    def test_snapshot_keeps_gaps(self, store: Store) -> None:
+        dataset = self.dataset(mode="snapshot", key=["k"], track=["city"], missing="close", max_deleted=9)
+        if self.refused(store, dataset, "mode"):
+            return
+
+        def observe(day: int, *cities: tuple[str, str], missing: str = "close") -> None:
+            config = dataset.config.model_copy(update={"missing": missing})
+            frame = seen(*((key, city, "", day) for key, city in cities))
+            name = f"run{len(store.read(dataset)) if day > 1 else 0}-{day}-{missing}-{len(cities)}"
+            store.publish(Dataset(dataset.name, config), frame, run=name, published_at=at(day).isoformat())
+
+        observe(1, ("a", "x"), ("b", "x"), ("c", "x"))
+        observe(5, ("a", "x"))
+        observe(3, ("b", "y"), missing="keep")
+        assert self.versions(store, dataset, "k", "city")[1:3] == [
+            ("b", "x", at(1), at(3), False), ("b", "y", at(3), at(5), False),
+        ]  # fmt: skip
+        observe(5, ("c", "x"), missing="keep")
+        assert self.versions(store, dataset, "k", "city")[3:] == [("c", "x", at(1), None, True)]
+        observe(4, ("b", "y"))  # an older run closes what it could know of, and nothing newer
+        assert self.versions(store, dataset, "k", "city") == [
+            ("a", "x", at(1), at(4), False), ("b", "x", at(1), at(3), False), ("b", "y", at(3), at(5), False),
+            ("c", "x", at(1), at(4), False),
+        ]  # fmt: skip
+
     def test_columns_are_added(self, store: Store) -> None:
         for mode in ("append", "replace", "merge"):
             if mode not in self.modes:
