@@ -60,8 +60,7 @@ class Postgres:
         def look(session: Session, found: Table) -> tuple[int, dict[str, Remembered]]:
             source = selection.source(dataset, self._schema)
             condition = selection.condition(dataset, part, found.columns)
-            rows = table.mark(session, source, marked=found.marked, condition=condition)
-            return rows, table.states(session, dataset, self._schema)
+            return found.mark(session, source, condition), table.states(session, dataset, self._schema)
 
         if dataset.config.query:
             self._ask(dataset, part, lambda *_: None)
@@ -136,7 +135,7 @@ class Postgres:
             remembered = table.states(session, dataset, self._schema)
             found = table.find(session, str(dataset.config.table), self._schema) if remembered else None
             source = selection.source(dataset, self._schema)
-            return remembered, table.mark(session, source, marked=found.marked) if found else None
+            return remembered, found.mark(session, source) if found else None
 
         held = {part.key: Held() for part in parts}
         remembered, mark = self._server.ask(look)
