@@ -67,9 +67,7 @@ class Table:
         if bound:
             gone, of = (self.execute(query, [])[0][0] for query in bound)
             versions.refuse_too_many(publication.dataset.config, "held", gone, of)
-        for statement in changes.statements(
-            publication, "held", self.kinds, "staged", in_place=self.in_place
-        ):
+        for statement in changes.statements(publication, "held", self.kinds, "staged", in_place=self.in_place):
             self.execute(statement, [])
 
     def rows(self, *names: str) -> list[Row]:

@@ -24,7 +24,7 @@ class Session:
 
     def __init__(self, cursor: Any) -> None:
         self.cursor = cursor
-        self.doing = ""
+        self.doing: tuple[str, str] | None = None
 
     def rows(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """What a statement gives; nothing where it is no query."""
@@ -36,19 +36,26 @@ class Session:
         return int(self.rows(statement)[0][0])
 
     @contextlib.contextmanager
-    def told_as(self, doing: str) -> Iterator[None]:
-        """What fails inside is told to have failed there, and is not the fault of the rows."""
-        self.doing = doing
+    def told_as(self, doing: str, hint: str) -> Iterator[None]:
+        """What fails inside is told so: it is the user's statement, and not the fault of the rows."""
+        self.doing = (doing, hint)
         yield
-        self.doing = ""
+        self.doing = None
 
 
 class Refused(Exception):
-    """What a server said, before it is told or tried again; `doing` is where in the transaction."""
+    """What a server said, before it is told or tried again; `doing` is at which statement of the user's."""
 
-    def __init__(self, refusal: Refusal, doing: str = "") -> None:
+    def __init__(self, refusal: Refusal, doing: tuple[str, str] | None) -> None:
         super().__init__(refusal.message)
         self.refusal, self.doing = refusal, doing
+
+    def error(self, shown: str, failure: type[FlowpipeError]) -> FlowpipeError:
+        """It as an error of flowpipe."""
+        if self.doing is None:
+            return self.refusal.error(shown, failure)
+        message, hint = self.doing
+        return failure(f"{message}: {self.refusal.text}", hint=hint)
 
 
 class _Driver(Protocol):
@@ -63,6 +70,7 @@ class _Psycopg:
 
         connection = psycopg.connect(options.conninfo, cursor_factory=psycopg.RawCursor)
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.read_only = True
         return connection
 
     def refusal(self, error: Exception) -> Refusal | None:
@@ -142,7 +150,7 @@ class Server:
         try:
             result: T = retried(self._once, driver, work)
         except Refused as refused:
-            raise refused.refusal.error(self._options.shown, refused.doing, failure) from refused.__cause__
+            raise refused.error(self._options.shown, failure) from refused.__cause__
         return result
 
     def _may_pass(self, error: BaseException) -> bool:
@@ -170,7 +178,7 @@ class Server:
             refusal = driver.refusal(error)
             if refusal is None:
                 raise
-            raise Refused(refusal, session.doing if session else "") from error
+            raise Refused(refusal, session.doing if session else None) from error
         self._idle[driver].append(connection)
         return result
 

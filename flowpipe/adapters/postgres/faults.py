@@ -40,15 +40,19 @@ class Refusal:
         """Whether the same may succeed soon."""
         return self.sqlstate.startswith(_TRANSIENT) if self.sqlstate else _BUSY.search(self.message) is not None
 
-    def error(self, shown: str, doing: str, failure: type[FlowpipeError]) -> FlowpipeError:
-        """It as an error of flowpipe; `doing` is the statement of the user's at which it happened."""
+    @property
+    def text(self) -> str:
+        """What was said, and of which column of the rows."""
+        column = _COLUMN.search(self.place)
+        return ": ".join(filter(None, (f'column "{column[1]}"' if column else "", self.message, self.detail)))
+
+    def error(self, shown: str, failure: type[FlowpipeError]) -> FlowpipeError:
+        """It as an error of flowpipe."""
         if MARK in self.message:
             said = self.message.partition(MARK)[2].rstrip('"')
             return DataError(said, hint="Polars has no such value; read it by a `query:` that makes it NULL, or text")
-        kind = DataError if self.sqlstate.startswith(_DATA) and not doing else failure
-        column = _COLUMN.search(self.place)
-        told = [shown, doing, f'column "{column[1]}"' if column else "", self.message, self.detail]
-        return kind(": ".join(filter(None, told)), hint=self.hint or _HINTS.get(self.sqlstate))
+        kind = DataError if self.sqlstate.startswith(_DATA) else failure
+        return kind(f"{shown}: {self.text}", hint=self.hint or _HINTS.get(self.sqlstate))
 
 
 def of_psycopg(error: Any) -> Refusal:

@@ -6,13 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flowpipe import dtypes
 from flowpipe.adapters import Publication, changes, sql, versions
-from flowpipe.adapters.postgres import loading, swap, table, types
+from flowpipe.adapters.postgres import fitting, loading, swap, table, types
 from flowpipe.adapters.postgres.connection import Session
-from flowpipe.adapters.postgres.table import Remembered, Table
-from flowpipe.errors import DataError, PublishError
+from flowpipe.adapters.postgres.table import Place, Remembered, Table
+from flowpipe.errors import PublishError
 
+_CASCADES = """SELECT conname::text, conrelid::regclass::text FROM pg_constraint
+    WHERE confrelid = $1::regclass AND contype = 'f' AND confdeltype IN ('c', 'n', 'd') ORDER BY 1"""
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))::text"
 
 
@@ -75,37 +76,40 @@ class _Transaction:
 
     def run(self, there: Table | None) -> None:
         dataset, config, session = self.publication.dataset, self.publication.dataset.config, self.session
-        before = there.mark(session, self._name) if there else 0
+        before = there.mark(session, self._place.name) if there else 0
         if config.was:
             session.rows(sql.RENAME_STATE, [dataset.name, config.was])
-        if not there or (self.publication.slice.kind == "whole" and config.mode in {"overwrite", "replace"}):
+        whole = self.publication.slice.kind == "whole" and config.mode in {"overwrite", "replace"}
+        if whole or not there:
             session.rows(sql.FORGET_STATE, [dataset.name])
-        if there:
-            self._fit(there)
-        else:
-            session.rows(sql.create_table(self._name, loading.columns(self.publication.staged)))
+        if there and not config.swap and config.mode in {"overwrite", "replace"}:
+            self._refuse_cascades()
+        fitting.fit(session, dataset, self._place, there, loading.columns(self.publication.staged))
         if there and config.swap:
-            new = swap.begin(session, self._name)
-            self._change(new, self._found().columns)
-            swap.end(session, self._name, sql.split(str(config.table), self.schema)[1], new)
+            new = swap.begin(session, self._place)
+            self._change(new)
+            swap.end(session, self._place, new)
         else:
-            self._change(self._name, self._found().columns)
-        self._remember(before)
+            self._change(self._place)
         for number, statement in enumerate(config.after_publish, 1):
-            with session.told_as(f"after_publish, statement {number}"):
+            hint = f"mend `{' '.join(statement.split())}`"
+            doing = f"dataset {dataset.name}: statement {number} of after_publish failed, nothing was published"
+            with session.told_as(doing, hint):
                 session.rows(statement)
+        self._remember(before)
 
     @property
-    def _name(self) -> str:
-        return sql.qualified(str(self.publication.dataset.config.table), self.schema)
+    def _place(self) -> Place:
+        return Place(*sql.split(str(self.publication.dataset.config.table), self.schema))
 
     def _found(self) -> Table:
         found = table.find(self.session, str(self.publication.dataset.config.table), self.schema)
         assert found is not None, "the table was made in this transaction"
         return found
 
-    def _change(self, name: str, columns: Mapping[str, str]) -> None:
+    def _change(self, place: Place) -> None:
         """Make the rows of a table what the publication says."""
+        name, columns = place.name, self._found().writable
         publication, session, config = self.publication, self.session, self.publication.dataset.config
         staged = loading.columns(publication.staged)
         same = all(columns[column] == kind for column, kind in staged.items())
@@ -114,8 +118,7 @@ class _Transaction:
             *others, _ = changes.statements(publication, name, columns, loading.STAGED)
             for statement in others:
                 session.rows(statement)
-            schema, _, table_name = name[1:-1].partition('"."')
-            loading.into(session, publication.staged, table_name.replace('""', '"'), schema.replace('""', '"'))
+            loading.into(session, publication.staged, place.table, place.schema)
             return
         loading.aside(session, publication.staged)
         values = [types.written(column, columns[column], kind) for column, kind in staged.items()]
@@ -125,40 +128,25 @@ class _Transaction:
         for statement in changes.statements(publication, name, columns, source, in_place=True):
             session.rows(statement)
 
+    def _refuse_cascades(self) -> None:
+        """Rows of other tables are not this dataset's to delete or change.
+
+        Raises:
+            PublishError: they would be, with those of this table.
+        """
+        if found := self.session.rows(_CASCADES, [self._place.name]):
+            name, other = found[0]
+            message = (
+                f"overwriting table {self._place.name} would change rows of table {other}, by its foreign key {name}"
+            )
+            raise PublishError(
+                message, hint="use `mode: merge`, which updates in place, or a foreign key without CASCADE and SET"
+            )
+
     def _remember(self, before: int) -> None:
         session, state = self.session, self.publication.state
-        after = self._found().mark(session, self._name)
+        after = self._found().mark(session, self._place.name)
         session.rows(sql.FOLLOW_STATE, [state.dataset, before, after])
         parts = json.dumps(dict(state.parts), sort_keys=True)
         values = [state.dataset, state.slice, state.fingerprint, parts, state.rows, state.run, state.published_at]
         session.rows(sql.UPSERT_STATE, [*values, after])
-
-    def _fit(self, there: Table) -> None:
-        """Let the table's columns become those of the rows, where that is allowed.
-
-        Raises:
-            DataError: they are not.
-        """
-        config = self.publication.dataset.config
-        staged, may_add = loading.columns(self.publication.staged), config.schema_change == "add"
-        for column, kind in staged.items():
-            if column not in there.columns and not may_add:
-                raise DataError(f'column "{column}" is not in table {config.table}', hint="set `schema_change: add`")
-            if column not in there.columns:
-                self.session.rows(sql.add_column(self._name, column, kind))
-            else:
-                self._fit_type(column, there.columns[column], kind, may_widen=may_add)
-        lost = next((each for each in there.columns if each not in {*staged, *there.filled}), None)
-        if lost and not may_add:
-            message = f'column "{lost}" of table {config.table} is not in the new rows'
-            raise DataError(message, hint="set `schema_change: add`")
-
-    def _fit_type(self, column: str, kind: str, staged: str, *, may_widen: bool) -> None:
-        now, new = types.polars(kind), types.polars(staged)
-        if now == new or dtypes.is_wider(now, new):
-            return
-        if not (may_widen and dtypes.is_wider(new, now)):
-            table_name = self.publication.dataset.config.table
-            message = f'column "{column}" is {staged}, in table {table_name} it is {kind}'
-            raise DataError(message, hint="cast the column")
-        self.session.rows(f"ALTER TABLE {self._name} ALTER COLUMN {sql.quoted(column)} TYPE {staged}")
