@@ -180,9 +180,13 @@ class Server:
         return result
 
     def _back_out(self, driver: _Driver, connection: Any, cursor: Any) -> bool:
-        """Roll back, if that is possible: else the server is gone, and with it all connections."""
+        """Roll back, if the server is there: else all connections to it are gone."""
         try:
             cursor.close()
+            connection.rollback()
+            # Where no transaction had begun a rollback succeeds without a server, too.
+            with contextlib.closing(connection.cursor()) as probe:
+                Session(probe).rows("SELECT 1")
             connection.rollback()
         except Exception:  # noqa: BLE001 - what has failed is told already
             for each in (connection, *self._idle[driver]):

@@ -85,4 +85,4 @@ def _text(value: Any) -> str:
 
 
 def _first_line(text: str) -> str:
-    return text.strip().partition("\n")[0]
+    return " ".join(text.strip().partition("\n")[0].split())
