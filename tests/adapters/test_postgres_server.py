@@ -102,7 +102,6 @@ def test_a_deadlock_is_tried_again(store: PostgresStore) -> None:
                 running = pool.submit(store.adapter.publish, staged)
                 until(lambda: store.sql(WAITING)[0])
                 other.execute("INSERT INTO delays VALUES (7, '2013-01-01')")
-                other.commit() if not other.info.transaction_status else None
                 other.execute("COMMIT")
                 running.result(30)
     assert store.one("SELECT n FROM log") == 11
@@ -175,13 +174,15 @@ def test_a_server_that_is_restarted_is_waited_for(own_server: PostgresServer, tm
         restart(own_server)
         assert store.ids(table()) == [1]
         again = store.stage(table(), rows("2013-01", 2), fingerprint="f2", run="run2")
-        with store.connect() as other, ThreadPoolExecutor(1) as pool:
-            other.execute("BEGIN")
-            other.execute("LOCK TABLE delays IN ROW EXCLUSIVE MODE")
+        other = store.connect()
+        other.execute("BEGIN")
+        other.execute("LOCK TABLE delays IN ROW EXCLUSIVE MODE")
+        with ThreadPoolExecutor(1) as pool:
             running = pool.submit(store.adapter.publish, again)
             until(lambda: store.sql(WAITING)[0])
             restart(own_server)
             running.result(60)
+        other.close()
         assert store.ids(table()) == [2]
         assert store.held(table()) == Held(again.state)
 
@@ -243,19 +244,37 @@ def test_what_is_not_said_comes_from_the_environment(
 @pytest.mark.parametrize(
     ("options", "message", "hint"),
     [
-        ({"dsn": "postgres//hunter22"}, "the dsn is no connection string", "write it like postgresql://user@host:5432/dbname"),
-        ({"dsn": "host=a", "host": "a", "password": "b"}, "dsn and host, password exclude each other", "keep the dsn, or the parts"),
-        ({"sslmode": "on"}, '"on" is not one of disable, allow, prefer, require, verify-ca, verify-full', None),
+        (
+            {"dsn": "postgres//hunter22"},
+            "the dsn is no connection string",
+            "write it like postgresql://user@host:5432/dbname",
+        ),
+        (
+            {"dsn": "host=a", "host": "a", "password": "b"},
+            "dsn and host, password exclude each other",
+            "keep the dsn, or the parts",
+        ),
+        (
+            {"sslmode": "on"},
+            '"on" is not one of disable, allow, prefer, require, verify-ca, verify-full',
+            None,
+        ),
         ({"port": "5432"}, '"5432" is not a whole number', "write digits without quotes, like 20"),
         ({"lock_timeout": "5"}, '"5" is not a duration', "write it like 500ms, 1s, 10m, 2h, 3d or 1w"),
         ({"schema": "s" * 64}, "a schema's name has 1 to 63 bytes", "PostgreSQL cuts longer ones"),
-        ({"db": "x"}, 'unknown key "db"', 'did you mean "user"? known: dbname, dsn, host, lock_timeout, password, port, schema, sslmode, statement_timeout, user'),
+        (
+            {"usr": "x"},
+            'unknown key "usr"',
+            (
+                'did you mean "user"? known: dbname, dsn, host, lock_timeout, password, port, schema, sslmode, '
+                "statement_timeout, user"
+            ),
+        ),
     ],
-)  # fmt: skip
+)
 def test_wrong_options_are_said(options: dict[str, Any], message: str, hint: str | None) -> None:
     _, (flaw,) = check(Options, options)
-    assert flaw.message == message
-    assert hint is None or flaw.hint == hint or message.startswith("unknown")
+    assert (flaw.message, flaw.hint) == (message, hint)
 
 
 def test_secrets_are_in_no_repr() -> None:
@@ -350,15 +369,15 @@ def test_two_processes_append_the_same_slice_to_a_table_that_is_not_there_yet(st
 
 
 def test_a_reader_sees_old_or_new_while_two_processes_publish(store: PostgresStore) -> None:
-    dataset, number = table(), 25
+    dataset = table()
     store.publish(dataset, rows("2013-01", *[0] * 500))
     streams = [
         [
-            store.stage(dataset, rows("2013-01", *[offset + n] * 500), fingerprint=f"f{offset + n}", run=f"r{offset + n}")
-            for n in range(number)
+            store.stage(dataset, rows("2013-01", *[n] * 500), fingerprint=f"f{n}", run=f"r{n}")
+            for n in range(first, first + 25)
         ]
-        for offset in (1, 1000)
-    ]  # fmt: skip
+        for first in (1, 1000)
+    ]
     done, seen = threading.Event(), set()
 
     def watch() -> int:
@@ -440,8 +459,8 @@ def test_a_swapped_table_is_the_same_to_everybody(store: PostgresStore) -> None:
         f"CREATE ROLE {owner}",
         f"CREATE ROLE {reader}",
         f"ALTER DEFAULT PRIVILEGES IN SCHEMA {store.schema} GRANT DELETE ON TABLES TO {reader}",
-        "CREATE TABLE delays (number bigserial CONSTRAINT odd PRIMARY KEY, id bigint NOT NULL DEFAULT 7, day date,"
-        " CONSTRAINT positive CHECK (id > 0), UNIQUE (id, day), twice bigint GENERATED ALWAYS AS (id * 2) STORED)",
+        """CREATE TABLE delays (number bigserial CONSTRAINT odd PRIMARY KEY, id bigint NOT NULL DEFAULT 7, day date,
+        CONSTRAINT positive CHECK (id > 0), UNIQUE (id, day), twice bigint GENERATED ALWAYS AS (id * 2) STORED)""",
         'CREATE INDEX "An index" ON delays (day) WHERE id > 1',
         'CREATE INDEX "Another" ON delays (day) WHERE id > 1',
         f"REVOKE DELETE ON delays FROM {reader}",
@@ -453,8 +472,8 @@ def test_a_swapped_table_is_the_same_to_everybody(store: PostgresStore) -> None:
     )
     facts = (
         "SELECT relacl, relowner::regrole::text, obj_description(oid) FROM pg_class WHERE oid = 'delays'::regclass",
-        "SELECT attname, attacl, attnotnull, format_type(atttypid, atttypmod) FROM pg_attribute"
-        " WHERE attrelid = 'delays'::regclass AND attnum > 0 ORDER BY attnum",
+        """SELECT attname, attacl, attnotnull, format_type(atttypid, atttypmod) FROM pg_attribute
+        WHERE attrelid = 'delays'::regclass AND attnum > 0 ORDER BY attnum""",
         "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'delays' ORDER BY 1",
         "SELECT conname FROM pg_constraint WHERE conrelid = 'delays'::regclass ORDER BY 1",
         "SELECT pg_get_serial_sequence('delays', 'number')",
@@ -474,13 +493,19 @@ def test_a_swapped_table_is_the_same_to_everybody(store: PostgresStore) -> None:
     ("statements", "lost"),
     [
         (["CREATE VIEW seen AS SELECT * FROM delays"], "view seen"),
-        (["ALTER TABLE delays ADD PRIMARY KEY (id)", "CREATE TABLE children (id bigint CONSTRAINT x REFERENCES delays)"], "foreign key x"),
-        (["CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'", "CREATE TRIGGER t AFTER INSERT ON delays FOR EACH ROW EXECUTE FUNCTION f()"], "trigger t"),
+        (
+            ["ALTER TABLE delays ADD UNIQUE (id)", "CREATE TABLE y (id bigint CONSTRAINT x REFERENCES delays (id))"],
+            "foreign key x",
+        ),
+        (
+            ["CREATE TRIGGER t BEFORE UPDATE ON delays EXECUTE FUNCTION suppress_redundant_updates_trigger()"],
+            "trigger t",
+        ),
         (["CREATE POLICY p ON delays"], "policy p"),
         (["CREATE RULE r AS ON INSERT TO delays DO ALSO NOTHING"], "rule r"),
         (["CREATE TABLE part () INHERITS (delays)"], "its parts or parents"),
     ],
-)  # fmt: skip
+)
 def test_what_a_swap_would_lose_forbids_it(store: PostgresStore, statements: list[str], lost: str) -> None:
     store.publish(table(swap=True), rows("2013-01", 1))
     store.sql(*statements)
