@@ -103,35 +103,6 @@ def test_merge_updates_in_place_and_keeps_the_newest(store: PostgresStore) -> No
     assert store.sql("SELECT k FROM children ORDER BY k")[0] == [("a",), ("b",)]
 
 
-def test_missing_rows_are_deleted_within_their_bound(store: PostgresStore) -> None:
-    dataset = table(mode="merge", key=["id"], missing="delete", max_deleted="50%")
-    store.publish(dataset, rows("2013-01", 1, 2, 3, 4))
-    with pytest.raises(DataError) as caught:
-        store.publish(dataset, rows("2013-01", 1), fingerprint="f2", run="run2")
-    assert str(caught.value) == (
-        "dataset delays: 3 of 4 rows have a key that is not in the new rows and would be deleted, "
-        "more than max_deleted: 50%\n  hint: nothing was published; look at the input, or raise `max_deleted`"
-    )
-    store.publish(dataset, rows("2013-01", 1, 2, 9), fingerprint="f2", run="run2")
-    assert store.ids(dataset) == [1, 2, 9]
-
-
-def test_a_snapshot_is_kept(store: PostgresStore) -> None:
-    dataset = table(mode="snapshot", key=["id"])
-    moments = [datetime(2013, 1, day, tzinfo=UTC) for day in (1, 2)]
-    for number, city in enumerate(("Ulm", "Bonn")):
-        seen = pl.DataFrame({"id": [1], "city": [city]}).with_columns(
-            valid_from=pl.lit(moments[number]),
-            valid_to=pl.lit(None, pl.Datetime("us", "UTC")),
-            is_current=pl.lit(value=True),
-        )
-        store.publish(dataset, seen, fingerprint=f"f{number}", run=f"run{number}")
-    assert store.read(dataset).sort("valid_from").rows() == [
-        (1, "Ulm", moments[0], moments[1], False),
-        (1, "Bonn", moments[1], None, True),
-    ]
-
-
 def test_replace_by_key(store: PostgresStore) -> None:
     dataset = table("delays__rejected", mode="replace", partition={"every": "day", "column": "slice"})
     for key, texts in (("2013-01", ["x", "y"]), ("it's", ["z"]), ("2013-01", ["w"])):
