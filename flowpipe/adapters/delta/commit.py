@@ -7,6 +7,7 @@ files hold. Every commit stands on the version it was decided on: no silent reba
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from urllib.parse import unquote
@@ -24,8 +25,10 @@ from flowpipe.adapters.delta.files import table_properties
 from flowpipe.adapters.delta.folder import Folder
 from flowpipe.adapters.delta.log import MARK, Log, read_commit, record
 from flowpipe.adapters.delta.rewrite import Rewrite
-from flowpipe.errors import PublishError
+from flowpipe.errors import DataError, PublishError
 from flowpipe.objectstore import explain
+
+_BROKEN = re.compile(r"(\d+) rows failed validation check")
 
 
 class RacedError(Exception):
@@ -40,7 +43,7 @@ def publish_once(publications: Sequence[Publication], folder: Folder) -> None:
         DataError: the rows do not fit the table.
         PublishError: the table refuses them.
     """
-    left = list(publications)
+    left, table = list(publications), None
     try:
         while left:
             table = folder.open()
@@ -50,6 +53,11 @@ def publish_once(publications: Sequence[Publication], folder: Folder) -> None:
         raise RacedError from error
     except (DeltaError, OSError) as error:
         message, hint = explain(error)
+        if table is not None and (found := _BROKEN.search(message)):
+            raise DataError(
+                f"{_named(left[0])}: {found[1]} rows break a rule of the table: {'; '.join(types.rules(table))}",
+                hint="nothing was published; keep such rows out, for instance by the dataset's schema",
+            ) from error
         raise PublishError(f"Delta refused {_named(left[0])}: {message}", hint=hint) from error
 
 
@@ -127,7 +135,7 @@ def _done(log: Log, publications: Sequence[Publication], folder: Folder) -> list
 def _columns(table: DeltaTable, publication: Publication, folder: Folder) -> dict[str, pl.DataType]:
     """The table's columns after this publish; refuses what would not fit."""
     config = publication.dataset.config
-    types.refuse_unwritable(table, folder.uri)
+    types.refuse_unwritable(table, folder.uri, config.mode)
     settings = table.metadata()
     if settings.partition_columns != config.partition_by:
         raise PublishError(
@@ -141,7 +149,9 @@ def _columns(table: DeltaTable, publication: Publication, folder: Folder) -> dic
         )
     if config.schema_change == "replace":
         return dict(publication.staged.schema)
-    return types.merged(types.of_table(table), publication.staged.schema, may_add=config.schema_change == "add")
+    now, staged = types.of_table(table), publication.staged.schema
+    computed = {name: now[name] for name in types.generated(table) if name not in staged}
+    return types.merged(now, {**staged, **computed}, may_add=config.schema_change == "add")
 
 
 def _commit(
