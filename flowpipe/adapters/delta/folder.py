@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -103,12 +103,29 @@ class Folder:
         with self.reaching():
             return bool(self.fs.exists(path))
 
+    def read_all(self, paths: Sequence[str]) -> list[bytes | None]:
+        """Small files, from an object store all at once."""
+        if isinstance(self.fs, LocalFileSystem) or len(paths) < 2:
+            return [self.read(path) for path in paths]
+        with self.reaching():
+            found = self.fs.cat(list(paths), on_error="return")
+            for one in found.values():
+                if isinstance(one, Exception) and not isinstance(one, FileNotFoundError):
+                    raise one
+        return [one if isinstance(one := found[path], bytes) else None for path in paths]
+
+    def log_names(self) -> list[str]:
+        """The names of the files in the log's folder."""
+        with suppress(FileNotFoundError), self.reaching():
+            return [PurePosixPath(path).name for path in self.fs.ls(self.within("_delta_log"), detail=False)]
+        return []
+
     def log_texts(self) -> Iterator[bytes]:
         """Every entry of the log that is still a file of its own."""
-        with suppress(FileNotFoundError):
-            for path in self.fs.ls(self.within("_delta_log"), detail=False):
-                if path.endswith(".json") and (text := self.read(path)) is not None:
-                    yield text
+        names = [name for name in self.log_names() if name.endswith(".json")]
+        for first in range(0, len(names), 100):
+            texts = self.read_all([self.within("_delta_log", name) for name in names[first : first + 100]])
+            yield from filter(None, texts)
 
     def write_once(self, path: str, content: bytes) -> None:
         """Write a small file whole and durably, or not at all."""
