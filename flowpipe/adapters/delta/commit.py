@@ -73,6 +73,7 @@ def _create(publication: Publication, folder: Folder) -> list[Publication]:
     direct = config.delete_when is None and config.mode != "snapshot"
     adds = added(publication, folder, properties, set()) if direct else []
     commit = CommitProperties(custom_metadata={MARK: publication.state.run}, max_commit_retries=0)
+    folder.sync(folder.within(each.path) for each in adds)
     try:
         create_table_with_add_actions(
             folder.uri,
@@ -173,6 +174,7 @@ def _commit(
     adds = [
         each for one in batch if whole for each in added(one, folder, table.metadata().configuration, required)
     ]  # fmt: skip
+    folder.sync(folder.within(each.path) for each in adds)
     properties = record(batch, folder, version, log.clean_since(version, overwrites=overwrites), mode)
     if whole:
         actions: list[AddAction | RemoveAction] = [*(each for removes in whole.values() for each in removes), *adds]
