@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
@@ -114,6 +115,12 @@ class Folder:
                     raise one
         return [one if isinstance(one := found[path], bytes) else None for path in paths]
 
+    def find(self, *below: str) -> list[tuple[str, datetime]]:
+        """All files below a folder of the table, as `fs` names them, and when each was written."""
+        with self.reaching():
+            found = self.fs.find(self.within(*below), detail=True)
+        return [(path, _moment(info)) for path, info in found.items()]
+
     def log_names(self) -> list[str]:
         """The names of the files in the log's folder."""
         with suppress(FileNotFoundError), self.reaching():
@@ -162,6 +169,14 @@ class Folder:
         for path in paths:
             with suppress(FileNotFoundError), self.reaching():
                 self.fs.rm_file(path)
+
+
+def _moment(info: Mapping[str, Any]) -> datetime:
+    moment = info.get("LastModified") or info.get("mtime") or info.get("last_modified") or info.get("updated")
+    if isinstance(moment, (int, float)):
+        return datetime.fromtimestamp(moment, UTC)
+    # Of unknown age: as young as can be, so that nobody removes it.
+    return moment if isinstance(moment, datetime) else datetime.max.replace(tzinfo=UTC)
 
 
 def _sync(path: Path) -> None:

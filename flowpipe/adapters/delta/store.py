@@ -16,12 +16,13 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from flowpipe import fields
-from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Staged, StagingPlace, State
+from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Staged, StagingPlace, State, Upkeep
 from flowpipe.adapters.delta import schema as types
 from flowpipe.adapters.delta.bounds import Bounds, of_slice
 from flowpipe.adapters.delta.commit import RacedError, discard, publish_once
 from flowpipe.adapters.delta.folder import Folder
 from flowpipe.adapters.delta.log import Log
+from flowpipe.adapters.delta.upkeep import tidy
 from flowpipe.errors import DataError, FlowpipeError, PublishError, nearest
 from flowpipe.fields import Bytes
 from flowpipe.objectstore import is_remote
@@ -29,6 +30,7 @@ from flowpipe.partition import Slice, of_window, within
 from flowpipe.validation import MalformedError
 
 _ATTEMPTS = 15
+_FILE_SIZE = "128MB"
 _PLAIN = "ASCII letters, digits and _ - . ~ /"
 _IN_MEMORY = 4  # rows take about that much more there than in a file
 _SCHEMES = ("file", "s3", "s3a", "gs", "az", "adl", "abfs", "abfss")
@@ -193,6 +195,13 @@ class Delta:
         """Remove staged files that the log of their table does not name."""
         if staged.files:
             discard(staged, self._folder_of(staged.files[0].path))
+
+    def maintain(self, dataset: Dataset, upkeep: Upkeep) -> Sequence[str]:
+        """Compact small files, remove what no kept version needs, write a checkpoint."""
+        folder = self._folder(dataset)
+        table = folder.open()
+        size = fields.size(self._options.target_file_size or _FILE_SIZE)
+        return [] if table is None else list(tidy(table, folder, upkeep, size))
 
     def close(self) -> None:
         """Nothing is kept open."""

@@ -28,7 +28,7 @@ class Transactions:
     def prepare(self, number: int) -> None:
         """Read them all where more than a few will be asked for."""
         if number > _FEW and self._all is None:
-            self._all = _read(self._folder, self._table.version())
+            self._all = transactions(self._folder, self._table.version())
 
     def version(self, app_id: str) -> int | None:
         """The last version that an application committed; None: it never did."""
@@ -37,20 +37,15 @@ class Transactions:
         return self._table.transaction_version(app_id)
 
 
-def _read(folder: Folder, version: int) -> dict[str, int] | None:
-    """None where the log is not of the plain form: delta-rs knows better."""
-    names = folder.log_names()
-    checkpoints = [int(match[1]) for name in names if (match := _CHECKPOINT.fullmatch(name))]
-    start = max((number for number in checkpoints if number <= version), default=-1)
+def transactions(folder: Folder, version: int) -> dict[str, int] | None:
+    """All of them as of a version; None where the log is not of the plain form: delta-rs knows better."""
+    start = _latest(folder, version)
+    checkpoint = checkpoint_of(folder, version)
     found: dict[str, int] = {}
-    if start >= 0:
-        rows = pl.scan_parquet(
-            f"{folder.uri}/_delta_log/{start:020}.checkpoint.parquet", glob=False, storage_options=folder.options
-        )
-        taken = rows.select(pl.col("txn").struct.unnest()).filter(pl.col("appId").is_not_null())
+    if checkpoint is not None:
+        taken = checkpoint.select(pl.col("txn").struct.unnest()).filter(pl.col("appId").is_not_null())
         found = dict(taken.select("appId", "version").collect().iter_rows())
-    entries = folder.read_all([folder.log_entry(number) for number in range(start + 1, version + 1)])
-    for entry in entries:
+    for entry in folder.read_all([folder.log_entry(number) for number in range(start + 1, version + 1)]):
         if entry is None:
             return None
         for line in entry.splitlines():
@@ -58,3 +53,15 @@ def _read(folder: Folder, version: int) -> dict[str, int] | None:
             if transaction is not None:
                 found[transaction["appId"]] = transaction["version"]
     return found
+
+
+def checkpoint_of(folder: Folder, version: int) -> pl.LazyFrame | None:
+    """The actions of the latest checkpoint up to a version; None when there is none in one file."""
+    number = _latest(folder, version)
+    path = f"{folder.uri}/_delta_log/{number:020}.checkpoint.parquet"
+    return None if number < 0 else pl.scan_parquet(path, glob=False, storage_options=folder.options)
+
+
+def _latest(folder: Folder, version: int) -> int:
+    checkpoints = [int(match[1]) for name in folder.log_names() if (match := _CHECKPOINT.fullmatch(name))]
+    return max((number for number in checkpoints if number <= version), default=-1)
