@@ -182,7 +182,7 @@ def _commit(
         table.create_write_transaction(actions, kind, table.schema(), config.partition_by, commit_properties=properties)
     else:
         Rewrite(table, batch[0], folder, columns, bounds[0], properties).commit()
-        _keep_state(batch[0], folder, properties)
+        _keep_state(log, batch[0], folder, properties)
     _settle(batch, folder, version, {add.path for add in adds})
     return batch
 
@@ -231,16 +231,17 @@ def _whole(
     return found
 
 
-def _keep_state(publication: Publication, folder: Folder, properties: CommitProperties) -> None:
+def _keep_state(log: Log, publication: Publication, folder: Folder, properties: CommitProperties) -> None:
     """delta-rs commits nothing when no row changes; the state is news all the same."""
-    table = folder.open()
-    if table is None:
-        raise RacedError
-    key = publication.slice.key
+    table, key = log.table, publication.slice.key
+    table.update_incremental()
     found = Log(table, folder).states(publication.dataset, [key]).get(key)
-    if found is None or found.state != publication.state:
-        partition_by = publication.dataset.config.partition_by
-        table.create_write_transaction([], "append", table.schema(), partition_by, commit_properties=properties)
+    if found is not None and found.state == publication.state:
+        return
+    if table.version() != log.version:
+        raise RacedError
+    partition_by = publication.dataset.config.partition_by
+    table.create_write_transaction([], "append", table.schema(), partition_by, commit_properties=properties)
 
 
 def _settle(publications: Sequence[Publication], folder: Folder, version: int, used: set[str]) -> None:
