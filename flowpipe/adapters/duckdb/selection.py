@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from typing import Any
 
 import duckdb
 
@@ -25,6 +26,8 @@ def source(dataset: Dataset) -> str:
 
 def condition(dataset: Dataset, part: Slice, columns: Mapping[str, str]) -> str | None:
     """What holds for a slice's rows; a query may say it itself, by $start and $end."""
+    if part.new:
+        return sql.above(part.new)
     column = dataset.config.partition.column if dataset.config.partition else None
     return None if dataset.config.query and column is None else sql.of_slice(part, column, columns)
 
@@ -38,7 +41,7 @@ def rows(dataset: Dataset, part: Slice, columns: Mapping[str, str], limit: int |
     return sql.select(source(dataset), wanted, condition(dataset, part, columns), limit)
 
 
-def parameters(dataset: Dataset, part: Slice) -> dict[str, datetime]:
+def parameters(dataset: Dataset, part: Slice) -> dict[str, Any]:
     """`$start` and `$end` of a query, as wall-clock times of the window; a whole read has no bounds."""
     window, query = part.window, dataset.config.query
     start, end = (window.start, window.end) if window else (datetime(1, 1, 1), datetime(9999, 12, 31))  # noqa: DTZ001
@@ -68,6 +71,31 @@ def check(dataset: Dataset) -> Iterator[Finding]:
     if partitioned and not (names or partitioned.column):
         hint = "write $start and $end into the query, or name the `column:`"
         yield ("partition",), "neither the query nor a column tells a row's window", hint
+
+
+def check_written(dataset: Dataset) -> Iterator[Finding]:
+    """What is wrong with writing a dataset."""
+    config = dataset.config
+    if config.query:
+        yield ("query",), "a query is only read", "write `table: NAME`"
+    if config.mode == "replace" and config.partition is None:
+        yield ("mode",), "`mode: replace` needs a partition", "write `partition: {column: date, every: month}`"
+    if config.mode in {"merge", "snapshot"} and not config.key:
+        yield ("mode",), f"{config.mode} needs a key", "add `key: [NAME]`"
+    if config.swap:
+        hint = "remove it: readers of a DuckDB file see the old table until the transaction ends"
+        yield ("swap",), "swap is for postgres stores only", hint
+    if config.partition_by:
+        yield ("partition_by",), "partition_by is for delta stores only", "remove it: a DuckDB table has no folders"
+    for statement in config.after_publish:
+        try:
+            found = {each.type for each in duckdb.extract_statements(statement)}
+        except duckdb.Error as error:
+            yield ("after_publish",), str(error).splitlines()[0], f"mend `{statement.strip()}`"
+            continue
+        if duckdb.StatementType.TRANSACTION in found:
+            hint = "remove BEGIN, COMMIT and ROLLBACK"
+            yield ("after_publish",), "after_publish runs in the transaction of the publish", hint
 
 
 def _placeholders(query: str) -> set[str]:
