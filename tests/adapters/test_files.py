@@ -319,6 +319,16 @@ def test_a_staged_file_that_is_gone_is_said(store: Store) -> None:
         )
 
 
+def test_a_staged_file_that_lost_its_end_is_not_staged(store: Store) -> None:
+    publication = store.stage(file("a.parquet"), rows("2013-01", 1))
+    assert store.adapter.is_staged(publication.staged)
+    staged = Path(publication.staged.files[0].path)
+    staged.write_bytes(staged.read_bytes()[:-1])
+    assert not store.adapter.is_staged(publication.staged)
+    with pytest.raises(PublishError, match="its staged file is gone"):
+        store.adapter.publish(publication)
+
+
 FULL_DISK = """
 import pickle, resource, signal, sys
 from pathlib import Path
