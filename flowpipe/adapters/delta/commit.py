@@ -16,7 +16,7 @@ from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 
-from flowpipe.adapters import Publication, Staged
+from flowpipe.adapters import Publication, Staged, refuse_append
 from flowpipe.adapters.delta import schema as types
 from flowpipe.adapters.delta.actions import added, files_of, removed
 from flowpipe.adapters.delta.bounds import Bounds, of_slice
@@ -116,11 +116,8 @@ def _done(log: Log, publications: Sequence[Publication], folder: Folder) -> list
         if state == one.state:
             discard(one.staged, folder)
             done.append(one)
-        elif dataset.config.mode == "append":
-            raise PublishError(
-                f"{_named(one)} was already appended by run {state.run}; a slice is never appended twice",
-                hint="delete its rows and append under another slice, or use `mode: replace`",
-            )
+        else:
+            refuse_append(one, state)
     return done
 
 
