@@ -364,7 +364,7 @@ def test_two_processes_append_the_same_slice_to_a_table_that_is_not_there_yet(st
     both = [[store.stage(dataset, rows("2013-01", *range(1000)), month("2013-01"), run=run)] for run in ("a", "b")]
     (won, _), (lost, said) = race(store, *both)
     assert (won, lost) == (0, 4)
-    assert "slice 2013-01 of delays was appended by run " in said
+    assert "delays (2013-01) was already appended by run " in said
     assert len(store.ids(dataset)) == 1000
 
 

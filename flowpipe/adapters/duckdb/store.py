@@ -76,7 +76,7 @@ class DuckDB:
                 cursor, sql.count(selection.source(dataset), selection.condition(dataset, part, columns))
             )
             held = {key: row.state for key, row in transaction.states(cursor, dataset).items()}
-        wanted = _slices_read(dataset, part, held)
+        wanted = sql.slices_read(dataset, part, held)
         facts = {"rows": rows, "slices": [[key, held[key].fingerprint, held[key].run] for key in wanted if key in held]}
         token = json.dumps(facts)
         known = bool(wanted) and all(key in held for key in wanted)
@@ -213,14 +213,6 @@ class DuckDB:
 
 def _copy(cursor: duckdb.DuckDBPyConnection, rows: str, parameters: Mapping[str, object], target: Path) -> None:
     cursor.execute(f"COPY ({rows}) TO {sql.literal(str(target))} (FORMAT parquet)", parameters)
-
-
-def _slices_read(dataset: Dataset, part: Slice, held: Mapping[str, State]) -> list[str]:
-    """The keys of the published slices that a read sees; what goes by key may have changed the rows of any."""
-    config = dataset.config
-    if part.window is None or config.partition is None or config.mode in {"merge", "snapshot"}:
-        return [part.key] if part.kind == "key" else sorted(held)
-    return [window.key for window in partition.within(part.window, config.partition.every, config.partition.timezone)]
 
 
 def _changed(dataset: Dataset, row: Remembered, rows: int | None, now: Contents | None) -> str | None:

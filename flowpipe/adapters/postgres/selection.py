@@ -48,12 +48,21 @@ def bounds(dataset: Dataset, part: Slice) -> tuple[str, list[str]]:
             f"flowpipe.{name}": value.replace(tzinfo=None).isoformat(" ")
             for name, value in (("start", start), ("end", end))
         }
+    if part.new:
+        # Values in the text form that PostgreSQL reads; its own NULL where there is no row at all.
+        names |= {
+            f"flowpipe.{name}": "" if value is None else str(value) for name, value in sql.bounds(part.new).items()
+        }
     calls = [f"set_config('{name}', ${number}, true)" for number, name in enumerate(names, 1)]
     return f"SELECT {', '.join(calls)}", list(names.values())
 
 
 def condition(dataset: Dataset, part: Slice, columns: Mapping[str, str]) -> str | None:
     """What holds for a slice's rows; a query may say it itself, by $start and $end."""
+    if part.new:
+        kind = columns[part.new.column]
+        settings = {name: f"NULLIF(current_setting('flowpipe.{name}'), '')::{kind}" for name in ("low", "high")}
+        return sql.above(part.new, settings)
     column = dataset.config.partition.column if dataset.config.partition else None
     return None if dataset.config.query and column is None else sql.of_slice(part, column, columns)
 

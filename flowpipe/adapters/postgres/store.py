@@ -8,7 +8,7 @@ import json
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import polars as pl
@@ -67,7 +67,7 @@ class Postgres:
             return Pin(None, "{}")
         rows, remembered = self._ask(dataset, part, look)
         held = {key: row.state for key, row in remembered.items()}
-        wanted = _slices_read(dataset, part, held)
+        wanted = sql.slices_read(dataset, part, held)
         facts = {"rows": rows, "slices": [[key, held[key].fingerprint, held[key].run] for key in wanted if key in held]}
         token = json.dumps(facts)
         known = bool(wanted) and all(key in held for key in wanted)
@@ -90,6 +90,15 @@ class Postgres:
 
         self._server.move(stream)
         return pl.scan_parquet(target, glob=False)
+
+    def newest(self, dataset: Dataset, column: str) -> Any:
+        """The greatest value of a column."""
+
+        def look(session: Session, _: Table) -> Any:
+            query = sql.select(selection.source(dataset, self._schema), [f"max({sql.quoted(column)})"])
+            return session.rows(query)[0][0]
+
+        return self._ask(dataset, partition.WHOLE, look)
 
     def schema(self, dataset: Dataset, part: Slice | None = None) -> Mapping[str, pl.DataType] | None:  # noqa: ARG002
         """The columns as they are read; all slices have the same."""
@@ -201,14 +210,6 @@ class Postgres:
 
 def _frame(columns: Mapping[str, str]) -> dict[str, pl.DataType]:
     return {name: types.polars(kind) for name, kind in columns.items()}
-
-
-def _slices_read(dataset: Dataset, part: Slice, held: Mapping[str, State]) -> list[str]:
-    """The keys of the published slices that a read sees; a merge may have changed the rows of any."""
-    config = dataset.config
-    if part.window is None or config.partition is None or config.mode == "merge":
-        return [part.key] if part.kind == "key" else sorted(held)
-    return [window.key for window in partition.within(part.window, config.partition.every, config.partition.timezone)]
 
 
 def _changed(dataset: Dataset, row: Remembered, mark: int | None) -> str | None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flowpipe.adapters import Publication, changes, sql, versions
+from flowpipe.adapters import Publication, changes, refuse_append, sql, versions
 from flowpipe.adapters.postgres import fitting, loading, swap, table, types
 from flowpipe.adapters.postgres.connection import Session
 from flowpipe.adapters.postgres.table import Place, Remembered, Table
@@ -60,9 +60,7 @@ def _is_published(publication: Publication, remembered: Mapping[str, Remembered]
         return False
     if (before.state.run, before.state.fingerprint) == (state.run, state.fingerprint):
         return True
-    if publication.dataset.config.mode == "append":
-        message = f"slice {publication.slice} of {state.dataset} was appended by run {before.state.run} already"
-        raise PublishError(message, hint="appending it again would double its rows; delete them and its state first")
+    refuse_append(publication, before.state)
     return False
 
 
