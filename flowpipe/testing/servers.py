@@ -112,7 +112,7 @@ def serve(command: Sequence[str] = ()) -> int:
 
     Without a command the variables are printed as lines for a shell, and the servers run until Ctrl-C.
     """
-    # Also where a shell started it in the background, which ignores the one and would leave servers behind at the other.
+    # A shell that starts it in the background makes it deaf to the one, and the other would leave the servers behind.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupted)
     with ExitStack() as stack:
