@@ -414,6 +414,19 @@ def test_what_runs_after_the_rows_is_part_of_the_publish(store: PostgresStore) -
     assert store.sql("SELECT n FROM log")[0] == [(2,)]
 
 
+def test_what_a_statement_sets_ends_with_it(store: PostgresStore) -> None:
+    other = f"{store.schema}_other"
+    store.sql(f"CREATE SCHEMA {other}")
+    dataset = table(
+        after_publish=[f"SET search_path = {other}", "SET lock_timeout = '1ms'", f"TABLE {store.schema}.delays"]
+    )
+    for number in (1, 2):
+        published = store.publish(dataset, rows("2013-01", number), fingerprint=f"f{number}", run=f"run{number}")
+        assert store.held(dataset) == Held(published.state)
+    assert store.one(f"SELECT count(*) FROM pg_class WHERE relnamespace = '{other}'::regnamespace") == 0
+    store.sql(f"DROP SCHEMA {other}")
+
+
 @pytest.mark.parametrize("statement", ["INSERT INTO delays\n  SELECT 1 / 0, NULL", "SELECT nothing()"])
 def test_a_statement_that_fails_after_the_rows_undoes_all(store: PostgresStore, statement: str) -> None:
     with pytest.raises(PublishError) as caught:

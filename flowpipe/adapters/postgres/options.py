@@ -14,7 +14,7 @@ from flowpipe.validation import MalformedError, Model
 
 _PARTS = ("host", "port", "user", "password", "dbname", "sslmode")
 # A server that does not answer is not waited for longer; the name is what its list of connections shows.
-_ALWAYS: dict[str, Any] = {"application_name": "flowpipe", "connect_timeout": 15}
+_ALWAYS: dict[str, Any] = {"application_name": "flowpipe", "connect_timeout": 15, "client_encoding": "UTF8"}
 _EXAMPLE = "write it like postgresql://user@host:5432/dbname"
 
 
