@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from flowpipe import partition
-from flowpipe.adapters import Dataset, State
 from flowpipe.errors import DataError
 from flowpipe.partition import NewRows, Slice
 
@@ -170,11 +168,3 @@ def select(source: str, columns: Iterable[str] = (), condition: str | None = Non
 def count(source: str, condition: str | None = None) -> str:
     """How many rows a source has."""
     return select(source, ["count(*)"], condition)
-
-
-def slices_read(dataset: Dataset, part: Slice, held: Mapping[str, State]) -> list[str]:
-    """The keys of the published slices that a read sees; what goes by key may have changed the rows of any."""
-    config = dataset.config
-    if part.window is None or config.partition is None or config.mode in {"merge", "snapshot"}:
-        return [part.key] if part.kind == "key" else sorted(held)
-    return [window.key for window in partition.within(part.window, config.partition.every, config.partition.timezone)]

@@ -103,6 +103,22 @@ def test_merge_updates_in_place_and_keeps_the_newest(store: PostgresStore) -> No
     assert store.sql("SELECT k FROM children ORDER BY k")[0] == [("a",), ("b",)]
 
 
+@pytest.mark.parametrize("mode", ["overwrite", "merge"])
+def test_a_partitioned_table_is_written_as_any_other(store: PostgresStore, mode: str) -> None:
+    store.sql(
+        "CREATE TABLE delays (id bigint, day date) PARTITION BY RANGE (day)",
+        "CREATE TABLE early PARTITION OF delays FOR VALUES FROM (MINVALUE) TO ('2013-02-01')",
+        "CREATE TABLE late PARTITION OF delays FOR VALUES FROM ('2013-02-01') TO (MAXVALUE)",
+    )
+    dataset = table(mode=mode, key=["id"] if mode == "merge" else [])
+    store.publish(dataset, pl.concat([rows("2013-01", 1), rows("2013-02", 2)]))
+    published = store.publish(dataset, rows("2013-02", 1, 2), fingerprint="f2", run="run2")
+    assert (store.ids(dataset), store.one("SELECT count(*) FROM late")) == ([1, 2], 2)
+    assert store.held(dataset) == Held(published.state)
+    store.sql("UPDATE early SET id = id", "UPDATE late SET id = id WHERE id = 1")
+    assert store.held(dataset).changed == OTHERS
+
+
 def test_replace_by_key(store: PostgresStore) -> None:
     dataset = table("delays__rejected", mode="replace", partition={"every": "day", "column": "slice"})
     for key, texts in (("2013-01", ["x", "y"]), ("it's", ["z"]), ("2013-01", ["w"])):

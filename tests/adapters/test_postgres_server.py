@@ -277,6 +277,12 @@ def test_wrong_options_are_said(options: dict[str, Any], message: str, hint: str
     assert (flaw.message, flaw.hint) == (message, hint)
 
 
+def test_an_extra_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    _, (flaw,) = check(Options, {"dsn": "host=a"})
+    assert (flaw.message, flaw.hint) == ("psycopg and ADBC are not installed", "pip install 'flowpipe-etl[postgres]'")
+
+
 def test_secrets_are_in_no_repr() -> None:
     shown = repr(Options(dsn="postgresql://me:hunter22@db/w"))
     assert "hunter22" not in shown
@@ -412,6 +418,19 @@ def test_what_runs_after_the_rows_is_part_of_the_publish(store: PostgresStore) -
     assert store.held(dataset) == Held(published.state)
     store.adapter.publish(published)
     assert store.sql("SELECT n FROM log")[0] == [(2,)]
+
+
+def test_what_a_statement_sets_ends_with_it(store: PostgresStore) -> None:
+    other = f"{store.schema}_other"
+    store.sql(f"CREATE SCHEMA {other}")
+    dataset = table(
+        after_publish=[f"SET search_path = {other}", "SET lock_timeout = '1ms'", f"TABLE {store.schema}.delays"]
+    )
+    for number in (1, 2):
+        published = store.publish(dataset, rows("2013-01", number), fingerprint=f"f{number}", run=f"run{number}")
+        assert store.held(dataset) == Held(published.state)
+    assert store.one(f"SELECT count(*) FROM pg_class WHERE relnamespace = '{other}'::regnamespace") == 0
+    store.sql(f"DROP SCHEMA {other}")
 
 
 @pytest.mark.parametrize("statement", ["INSERT INTO delays\n  SELECT 1 / 0, NULL", "SELECT nothing()"])
