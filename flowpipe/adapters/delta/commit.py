@@ -51,7 +51,7 @@ def publish_once(publications: Sequence[Publication], folder: Folder) -> None:
             left = [one for one in left if all(one is not other for other in done)]
     except CommitFailedError as error:
         raise RacedError from error
-    except (DeltaError, OSError) as error:
+    except (DeltaError, OSError, pl.exceptions.PolarsError) as error:
         message, hint = explain(error)
         if table is not None and (found := _BROKEN.search(message)):
             raise DataError(
