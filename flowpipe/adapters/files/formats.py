@@ -278,7 +278,7 @@ FORMATS = (
     ),
     Format(
         "json", ("json",), pl.read_json, _read_json, pl.DataFrame.write_json, _write_json,
-        untyped=True, native=False,
+        untyped=True, empty_bytes=len("[]"), native=False,
     ),
     Format("ipc", ("ipc", "arrow", "feather"), pl.scan_ipc, _scan_ipc, pl.LazyFrame.sink_ipc, _sink_ipc),
     Format("excel", ("xlsx", "xls", "xlsb"), pl.read_excel, _read_excel, native=False),
