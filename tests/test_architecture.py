@@ -21,12 +21,19 @@ HOMES = {
     "deltalake": ["flowpipe.adapters.delta"],
     "duckdb": ["flowpipe.adapters.duckdb", "flowpipe.frames"],  # a DuckDB relation is one of the frames
     "filelock": ["flowpipe.liveness", "flowpipe.run"],
+    "adbc_driver_postgresql": ["flowpipe.adapters.postgres"],
     "fsspec": ["flowpipe.adapters.delta", "flowpipe.adapters.files", "flowpipe.objectstore"],
     "hamilton": ["flowpipe.graph"],
     "pandera": ["flowpipe.rules"],
+    "psycopg": ["flowpipe.adapters.postgres"],
     "rich": ["flowpipe.progress", "flowpipe.terminal"],
     "sqlite3": ["flowpipe.history", "flowpipe.ledger"],
-    "tenacity": ["flowpipe.adapters.delta", "flowpipe.adapters.duckdb", "flowpipe.executors.retry"],
+    "tenacity": [
+        "flowpipe.adapters.delta",
+        "flowpipe.adapters.duckdb",
+        "flowpipe.adapters.postgres",
+        "flowpipe.executors.retry",
+    ],
     "typer": ["flowpipe.cli"],
     "yaml": ["flowpipe.conffile"],
 }

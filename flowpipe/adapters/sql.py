@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from flowpipe import partition
+from flowpipe.adapters import Dataset, State
 from flowpipe.errors import DataError
 from flowpipe.partition import NewRows, Slice
 
@@ -130,14 +132,17 @@ def of_slice(part: Slice, column: str | None, columns: Mapping[str, str]) -> str
     raise DataError(f'the partition column "{column}" is {kind}, not a date or a timestamp')
 
 
-def above(new: NewRows) -> str:
-    """The condition for new rows, whose bounds are the parameters `$low` (after the first load) and `$high`.
+_PLACEHOLDERS = {"low": "$low", "high": "$high"}
+
+
+def above(new: NewRows, bounds: Mapping[str, str] = _PLACEHOLDERS) -> str:
+    """The condition for new rows; `bounds` is how their `low` (after the first load) and `high` stand in a statement.
 
     >>> above(NewRows("at", 1, 2))
     '"at" <= $high AND "at" > $low'
     """
     name = quoted(new.column)
-    return f"{name} <= $high" + (f" AND {name} > $low" if new.low is not None else "")
+    return f"{name} <= {bounds['high']}" + (f" AND {name} > {bounds['low']}" if new.low is not None else "")
 
 
 def bounds(new: NewRows | None) -> dict[str, Any]:
@@ -165,3 +170,11 @@ def select(source: str, columns: Iterable[str] = (), condition: str | None = Non
 def count(source: str, condition: str | None = None) -> str:
     """How many rows a source has."""
     return select(source, ["count(*)"], condition)
+
+
+def slices_read(dataset: Dataset, part: Slice, held: Mapping[str, State]) -> list[str]:
+    """The keys of the published slices that a read sees; what goes by key may have changed the rows of any."""
+    config = dataset.config
+    if part.window is None or config.partition is None or config.mode in {"merge", "snapshot"}:
+        return [part.key] if part.kind == "key" else sorted(held)
+    return [window.key for window in partition.within(part.window, config.partition.every, config.partition.timezone)]

@@ -13,6 +13,7 @@ from deltalake.table import TableMerger
 
 from flowpipe.adapters import Publication, versions
 from flowpipe.adapters.delta import history
+from flowpipe.adapters.delta import schema as types
 from flowpipe.adapters.delta.bounds import Bounds, identifier
 from flowpipe.adapters.delta.folder import Folder
 from flowpipe.datasets import DatasetConfig
@@ -116,9 +117,11 @@ class Rewrite:
     def _rows(self, columns: Mapping[str, pl.DataType]) -> pl.LazyFrame:
         """The staged rows with these columns in this order."""
         staged = replace(self.publication.staged, storage=self.folder.options)
+        computed = types.generated(self.table)
         return staged.scan().select(
             pl.col(name) if name in staged.schema else pl.lit(None, dtype).alias(name)
             for name, dtype in columns.items()
+            if name in staged.schema or name not in computed
         )
 
     def _merger(self, rows: pl.LazyFrame, key: list[str]) -> TableMerger:

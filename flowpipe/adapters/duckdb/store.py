@@ -20,7 +20,8 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from flowpipe import partition
 from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Staged, StagingPlace, State, Upkeep, sql
-from flowpipe.adapters.duckdb import fitting, selection, transaction, types
+from flowpipe.adapters.duckdb import contents, fitting, selection, transaction, types
+from flowpipe.adapters.duckdb.contents import Contents
 from flowpipe.adapters.duckdb.opening import File
 from flowpipe.adapters.duckdb.transaction import Remembered
 from flowpipe.adapters.duckdb.upkeep import tidy
@@ -75,7 +76,7 @@ class DuckDB:
                 cursor, sql.count(selection.source(dataset), selection.condition(dataset, part, columns))
             )
             held = {key: row.state for key, row in transaction.states(cursor, dataset).items()}
-        wanted = _slices_read(dataset, part, held)
+        wanted = sql.slices_read(dataset, part, held)
         facts = {"rows": rows, "slices": [[key, held[key].fingerprint, held[key].run] for key in wanted if key in held]}
         token = json.dumps(facts)
         known = bool(wanted) and all(key in held for key in wanted)
@@ -144,16 +145,19 @@ class DuckDB:
             conflicts(transaction.publish, cursor, publication, source)
 
     def held(self, dataset: Dataset, parts: Sequence[Slice]) -> Mapping[str, Held]:
-        """What the table of states says, and whether the table still has as many rows as it had then."""
+        """What the table of states says, and whether the rows still are those of then."""
         held = {part.key: Held() for part in parts}
         if not self._file.path.exists():
             return held
         with self._file.cursor() as cursor:
+            cursor.execute("BEGIN TRANSACTION")
             rows = transaction.states(cursor, dataset)
             there = fitting.columns(cursor, str(dataset.config.table))
             number = transaction.number(cursor, sql.count(selection.source(dataset))) if there else None
-        for key in held.keys() & rows.keys():
-            held[key] = Held(rows[key].state, _changed(dataset, rows[key], number))
+            for part in parts:
+                if row := rows.get(part.key):
+                    now = contents.measure(cursor, dataset, part, there) if row.contents and there else None
+                    held[part.key] = Held(row.state, _changed(dataset, row, number, now))
         return held
 
     def widens(self, now: pl.DataType, new: pl.DataType) -> bool:
@@ -211,17 +215,11 @@ def _copy(cursor: duckdb.DuckDBPyConnection, rows: str, parameters: Mapping[str,
     cursor.execute(f"COPY ({rows}) TO {sql.literal(str(target))} (FORMAT parquet)", parameters)
 
 
-def _slices_read(dataset: Dataset, part: Slice, held: Mapping[str, State]) -> list[str]:
-    """The keys of the published slices that a read sees; what goes by key may have changed the rows of any."""
-    config = dataset.config
-    if part.window is None or config.partition is None or config.mode in {"merge", "snapshot"}:
-        return [part.key] if part.kind == "key" else sorted(held)
-    return [window.key for window in partition.within(part.window, config.partition.every, config.partition.timezone)]
-
-
-def _changed(dataset: Dataset, row: Remembered, rows: int | None) -> str | None:
+def _changed(dataset: Dataset, row: Remembered, rows: int | None, now: Contents | None) -> str | None:
     if rows is None:
         return "the table is gone"
+    if now and row.contents:
+        return now.changed(row.contents)
     if dataset.config.mode == "append" or rows == row.table_rows:
         return None  # what was appended once is not appended again, whoever has deleted from the table since
     if row.table_rows is None:
