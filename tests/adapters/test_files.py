@@ -760,6 +760,14 @@ def test_what_json_has_no_text_for_is_refused(store: Store) -> None:
         assert store.held(file(f"a.{ending}")) == Held()
 
 
+def test_a_torn_json_file_is_not_an_empty_one(store: Store) -> None:
+    at(store, "a.json").write_text("[")
+    with pytest.raises(pl.exceptions.ComputeError):
+        store.read(file("a.json"))
+    at(store, "a.json").write_text("[]")
+    assert store.read(file("a.json")).is_empty()
+
+
 def test_a_time_of_the_sun_is_refused_as_text(store: Store) -> None:
     frame = pl.DataFrame({"at": pl.Series([datetime(1800, 1, 1)]).dt.replace_time_zone("Europe/Berlin")})
     with pytest.raises(
