@@ -126,7 +126,7 @@ class DuckDB:
             DataError: the columns are not the table's.
             PublishError: the database refused.
         """
-        self._file.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file.make_folder()
         conflicts = Retrying(
             retry=retry_if_exception_type(duckdb.TransactionException),
             stop=stop_after_attempt(_ATTEMPTS),
@@ -140,7 +140,7 @@ class DuckDB:
     def held(self, dataset: Dataset, parts: Sequence[Slice]) -> Mapping[str, Held]:
         """What the table of states says, and whether the rows still are those of then."""
         held = {part.key: Held() for part in parts}
-        if not self._file.path.exists():
+        if not self._file.exists():
             return held
         with self._file.cursor() as cursor:
             cursor.execute("BEGIN TRANSACTION")
@@ -181,7 +181,7 @@ class DuckDB:
         Raises:
             Missing: there is no such file, or no such table in it.
         """
-        if not self._file.path.exists():
+        if not self._file.exists():
             folder = self._file.path.parent
             close = nearest(self._file.path.name, [path.name for path in folder.iterdir()] if folder.is_dir() else [])
             raise Missing(self._file.shown, str(Path(self._file.shown).parent / close) if close else None)
