@@ -212,8 +212,6 @@ def test_a_query_reads_s3_by_the_environment(
 ) -> None:
     for name, value in lake.environment.items():
         monkeypatch.setenv(name, value)
-    (store.folder / "data").mkdir()
-    duckdb.connect(str(store.folder / "data" / "w.duckdb")).close()
     assert store.ids(query(f"SELECT * FROM read_parquet('s3://{lake.bucket}/duckdb/2.parquet')")) == [2]
     with pytest.raises(FlowpipeError) as caught:
         store.ids(query("FROM 's3://nobody-has-this/duckdb/2.parquet'"))

@@ -20,6 +20,15 @@ from flowpipe.errors import FlowpipeError, PublishError
 _URL = re.compile(r"'([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 
 
+def schemes(query: str) -> set[str]:
+    """How the URLs in a query begin.
+
+    >>> schemes("FROM 's3://bucket/*.parquet' JOIN 'data/x.csv' USING (id)")
+    {'s3'}
+    """
+    return {match.lower() for match in _URL.findall(query)} - {"file"}
+
+
 class File:
     """One DuckDB file, opened for whoever asks and closed by the last."""
 
@@ -87,7 +96,7 @@ class File:
         """Not by DuckDB's own extensions, which would be downloaded."""
         from flowpipe import objectstore
 
-        for scheme in {match.lower() for match in _URL.findall(query)} - {"file"}:
+        for scheme in schemes(query):
             with self._opening:
                 if scheme not in cursor.list_filesystems():
                     fs, _ = objectstore.filesystem(f"{scheme}://", self._options)

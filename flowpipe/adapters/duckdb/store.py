@@ -22,7 +22,7 @@ from flowpipe import partition
 from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Staged, StagingPlace, State, Upkeep, sql
 from flowpipe.adapters.duckdb import contents, fitting, selection, transaction, types
 from flowpipe.adapters.duckdb.contents import Contents
-from flowpipe.adapters.duckdb.opening import File
+from flowpipe.adapters.duckdb.opening import File, schemes
 from flowpipe.adapters.duckdb.transaction import Remembered
 from flowpipe.adapters.duckdb.upkeep import tidy
 from flowpipe.dtypes import is_wider
@@ -181,7 +181,9 @@ class DuckDB:
         Raises:
             Missing: there is no such file, or no such table in it.
         """
-        if not self._file.exists():
+        if dataset.config.query and schemes(dataset.config.query):
+            self._file.make_folder()  # a query that reads elsewhere needs no table here
+        elif not self._file.exists():
             folder = self._file.path.parent
             close = nearest(self._file.path.name, [path.name for path in folder.iterdir()] if folder.is_dir() else [])
             raise Missing(self._file.shown, str(Path(self._file.shown).parent / close) if close else None)
