@@ -380,6 +380,27 @@ def test_two_processes_append_the_same_slice_to_a_table_that_is_not_there_yet(st
     assert len(store.ids(dataset)) == 1000
 
 
+def test_a_process_that_is_killed_leaves_nothing_and_holds_up_nobody(store: PostgresStore) -> None:
+    store.publish(table(), rows("2013-01", 1))
+    again = store.stage(table(), rows("2013-01", 2), fingerprint="f2", run="run2")
+    path = store.folder / "publications"
+    path.write_bytes(pickle.dumps([again]))
+    command = [sys.executable, "-c", PUBLISHING, store.dsn, store.schema, str(path)]
+    with store.connect() as other, other.transaction():
+        other.execute("LOCK TABLE delays IN ROW EXCLUSIVE MODE")
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+            until(lambda: store.sql(WAITING)[0])
+            process.kill()
+        until(lambda: not store.sql(WAITING)[0])
+    assert store.ids(table()) == [1]
+    store.adapter.publish(again)
+    assert store.ids(table()) == [2]
+    assert store.held(table()) == Held(again.state)
+
+
 def test_a_reader_sees_old_or_new_while_two_processes_publish(store: PostgresStore) -> None:
     dataset = table()
     store.publish(dataset, rows("2013-01", *[0] * 500))
