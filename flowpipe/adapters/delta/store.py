@@ -176,7 +176,7 @@ class Delta:
         if not staged.files:
             return True
         folder = self._folder_of(staged.files[0].path)
-        return all(folder.exists(folder.path_of(file.path)) for file in staged.files)
+        return all(folder.map(lambda file: folder.exists(folder.path_of(file.path)), staged.files))
 
     def discard(self, staged: Staged) -> None:
         """Remove staged files that the log of their table does not name."""
