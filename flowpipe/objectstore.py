@@ -8,6 +8,7 @@ found nowhere (the role of a machine) each library finds by itself. Other stores
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -45,6 +46,14 @@ _ENVIRONMENT = {
 _CREDENTIALS = ("key", "secret", "token")
 # delta-rs tries for three minutes; Polars' own bound of ten seconds has another name.
 _PATIENCE = {"retry_timeout": "30s"}
+
+_HINTS = {
+    "NoSuchBucket": "make the bucket, or correct the store's `url`",
+    **dict.fromkeys(
+        ("AccessDenied", "SignatureDoesNotMatch", "InvalidAccessKeyId", "ExpiredToken", "InvalidToken"),
+        "look at the credentials: the store's options, the environment, the profile",
+    ),
+}
 
 
 def is_remote(url: str) -> bool:
@@ -124,6 +133,30 @@ def filesystem(url: str, options: Mapping[str, Any]) -> tuple[AbstractFileSystem
         hint = f'pip install "flowpipe-etl[{extra}]"'
         raise FlowpipeError(f'"{scheme}://" urls need {library}, which is not installed', hint=hint) from error
     return fs, str(path)
+
+
+def explain(error: Exception) -> tuple[str, str | None]:
+    r"""What a store's answer says, in one line without traces and colours, and what to do about it.
+
+    >>> explain(OSError("Kernel error\n <Error><Code>NoSuchBucket</Code><Message>It is not there</Message></Error>"))
+    ('It is not there (NoSuchBucket)', "make the bucket, or correct the store's `url`")
+    """
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
+    answer = re.search(r"<Code>(\w+)</Code>.*?<Message>([^<]*)</Message>", text, re.DOTALL)
+    if "169.254.169.254" in text or type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
+        return "no credentials were found", (
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or the store's options `key` and `secret`"
+        )
+    if answer:
+        return f"{answer[2]} ({answer[1]})", _HINTS.get(answer[1])
+    if isinstance(error, PermissionError):
+        return "access is denied", _HINTS["AccessDenied"]
+    if status := re.search(r"non-2xx status code\W+(\d{3}[ A-Za-z]*)", text):
+        return f"the server answers {status[1].strip()}", "run again; if it stays, look at the server"
+    if "error sending request" in text or "Could not connect" in text or isinstance(error, ConnectionError):
+        return "the server does not answer", "is `endpoint_url` right, and the server running?"
+    lines = [line.strip(" \u21b3") for line in text.splitlines()]
+    return " ".join(lines[:2]) if lines else type(error).__name__, None
 
 
 def _scheme(url: str) -> str:

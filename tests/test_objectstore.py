@@ -99,6 +99,7 @@ def test_other_stores_pass_through() -> None:
 
 
 def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(FlowpipeError) as caught:
         filesystem("s3://bucket/x", {"anon": True})

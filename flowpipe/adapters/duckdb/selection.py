@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from typing import Any
 
 import duckdb
 
@@ -31,7 +31,7 @@ def rows(dataset: Dataset, part: Slice, columns: Mapping[str, str], limit: int |
     return sql.select(source(dataset), wanted, tables.condition(dataset, part, columns), limit)
 
 
-def parameters(dataset: Dataset, part: Slice) -> dict[str, datetime]:
+def parameters(dataset: Dataset, part: Slice) -> dict[str, Any]:
     """`$start` and `$end` of a query, as wall-clock times of the window; a whole read has no bounds."""
     query, values = dataset.config.query, tables.bounds(part)
     return {name: values[name] for name in _placeholders(query)} if query else {}
