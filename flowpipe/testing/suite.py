@@ -20,6 +20,8 @@ from flowpipe.adapters import Adapter, Dataset, Held, Missing, Publication, Stag
 from flowpipe.datasets import DatasetConfig
 from flowpipe.partition import WHOLE, Slice, of_window, parse
 from flowpipe.sinks import Sink, run_plans
+from flowpipe.testing.kill_suite import KillSuite
+from flowpipe.testing.type_suite import TypeSuite
 
 MONTHLY: dict[str, Any] = {"partition": {"every": "month", "column": "day"}}
 TYPES = pl.DataFrame(
@@ -87,7 +89,7 @@ class Store:
         return self.adapter.held(dataset, [part])[part.key]
 
 
-class AdapterSuite:
+class AdapterSuite(KillSuite, TypeSuite):
     """Subclass it, give `store`, `dataset` and `harm`, and say what the store cannot do."""
 
     modes: tuple[str, ...] = ("overwrite", "replace", "append", "merge")
