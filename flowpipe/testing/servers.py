@@ -16,6 +16,8 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
+from flowpipe.objectstore import filesystem
+
 _PATIENCE = 60.0
 
 
@@ -125,6 +127,11 @@ def free_ports(number: int) -> list[int]:
         return [int(each.getsockname()[1]) for each in sockets]
 
 
+def _has_bucket(server: S3Server) -> bool:
+    fs, _ = filesystem("s3://", {"key": server.key, "secret": server.secret, "endpoint_url": server.endpoint})
+    return any(found == server.bucket for found in fs.ls("", detail=False, refresh=True))
+
+
 def _wait_for(server: S3Server, log: Path) -> None:
     """Until the server answers and its bucket is there."""
     until = time.monotonic() + _PATIENCE
@@ -133,7 +140,8 @@ def _wait_for(server: S3Server, log: Path) -> None:
             with urlopen(f"{server.endpoint}/{server.bucket}", timeout=5):  # noqa: S310 - the server just started here
                 return
         except HTTPError as error:
-            if error.code == 403:
+            # It answers before it has made its bucket; who may not look is told so either way.
+            if error.code == 403 and _has_bucket(server):
                 return
         except (URLError, OSError):
             pass

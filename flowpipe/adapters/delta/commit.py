@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
@@ -22,9 +23,10 @@ from flowpipe.adapters import Publication, Staged
 from flowpipe.adapters.delta import schema as types
 from flowpipe.adapters.delta.bounds import Bounds, identifier, of_slice
 from flowpipe.adapters.delta.files import add_action, table_properties
-from flowpipe.adapters.delta.folder import Folder, first_line
+from flowpipe.adapters.delta.folder import Folder
 from flowpipe.adapters.delta.log import MARK, Log, read_commit, record
 from flowpipe.errors import DataError, PublishError
+from flowpipe.objectstore import explain
 from flowpipe.sinks import hive_text
 
 # A path in the log is percent-encoded, and writers differ in what they encode. Only what all leave alone, or encode
@@ -52,8 +54,9 @@ def publish_once(publication: Publication, folder: Folder) -> None:
             _publish_into(table, publication, folder)
     except CommitFailedError as error:
         raise RacedError from error
-    except DeltaError as error:
-        raise PublishError(f"Delta refused {_named(publication)}: {first_line(error)}") from error
+    except (DeltaError, OSError) as error:
+        message, hint = explain(error)
+        raise PublishError(f"Delta refused {_named(publication)}: {message}", hint=hint) from error
 
 
 def _named(publication: Publication) -> str:
@@ -157,7 +160,7 @@ def _commit(
             commit_properties=properties,
         )
         return {add.path for add in adds}
-    rows = _rows(staged, columns)
+    rows = _rows(staged, folder, columns)
     if bounds:
         write_deltalake(table, rows, mode="overwrite", predicate=bounds.sql, commit_properties=properties)
     else:
@@ -211,10 +214,15 @@ def _removes(table: DeltaTable, bounds: Bounds) -> list[RemoveAction] | None:
     ]
 
 
-def _rows(staged: Staged, columns: Mapping[str, pl.DataType]) -> pa.RecordBatchReader:
+def _rows(staged: Staged, folder: Folder, columns: Mapping[str, pl.DataType]) -> pa.RecordBatchReader:
     """The staged rows with all columns of the table, in its order."""
-    rows = staged.scan().select(
-        pl.col(name) if name in staged.schema else pl.lit(None, dtype).alias(name) for name, dtype in columns.items()
+    rows = (
+        replace(staged, storage=folder.options)
+        .scan()
+        .select(
+            pl.col(name) if name in staged.schema else pl.lit(None, dtype).alias(name)
+            for name, dtype in columns.items()
+        )
     )
     return pa.RecordBatchReader.from_stream(rows.collect_batches(lazy=True))
 

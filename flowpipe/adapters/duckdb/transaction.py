@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,9 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from flowpipe.adapters import Dataset, Publication, Staged, State, sql
+from flowpipe.adapters import Dataset, Publication, Staged, State, changes, sql, versions
 from flowpipe.adapters.duckdb.selection import SCHEMA
 from flowpipe.adapters.duckdb.types import plain
-from flowpipe.datasets import DatasetConfig
 from flowpipe.errors import DataError, PublishError
 
 
@@ -106,25 +105,16 @@ def _publish(cursor: duckdb.DuckDBPyConnection, publication: Publication, source
     if not there or (part.kind == "whole" and config.mode in {"overwrite", "replace"}):
         cursor.execute(sql.FORGET_STATE, [dataset.name])
     rows = number(cursor, sql.count(table))
-    for statement in _changes(publication, config, table, staged, source):
+    kinds = columns(cursor, name)
+    if bound := changes.taken(publication, table, kinds, source):
+        versions.refuse_too_many(config, dataset.name, *(number(cursor, query) for query in bound))
+    for statement in changes.statements(publication, table, kinds, source):
         cursor.execute(statement)
     after = number(cursor, sql.count(table))
     cursor.execute(sql.FOLLOW_STATE, [dataset.name, rows, after])
     parts = json.dumps(dict(state.parts), sort_keys=True)
     values = [state.dataset, state.slice, state.fingerprint, parts, state.rows, state.run, state.published_at, after]
     cursor.execute(sql.UPSERT_STATE, values)
-
-
-def _changes(
-    publication: Publication, config: DatasetConfig, table: str, staged: Mapping[str, str], source: str
-) -> Sequence[str]:
-    if config.mode == "merge":
-        return sql.merge(table, list(staged), config.key, config.order_by, source)
-    insert = sql.insert(table, staged, source)
-    if config.mode == "append":
-        return [insert]
-    column = config.partition.column if config.partition else None
-    return [sql.delete(table, sql.of_slice(publication.slice, column, staged)), insert]
 
 
 def _fit(
