@@ -135,7 +135,7 @@ class _Life:
         return self._target.rows(self.project, self._place, self._mode)
 
     def told(self, ended: Ended) -> str:
-        return ended.error or self._output.read_text(errors="replace").strip()[-600:]
+        return ended.error or self._output.read_text(errors="replace").strip()[-6000:]
 
     def mended(self, arguments: tuple[str, ...], wanted: Rows) -> str | None:
         """Run to the end; what is wrong after it."""
@@ -170,7 +170,7 @@ def command(project: str, arguments: tuple[str, ...], whole: bool, instants: Ins
 
         return run
 
-    for verb in ("finish", "recover"):
+    for verb in ("decide", "publish", "recover"):
         setattr(Publisher, verb, watched(getattr(Publisher, verb)))
     for owner, name in ((Reading, "hold"), (Reading, "frame"), (StagingPass, "finish"), (Reading, "moved")):
         raw = vars(owner)[name]
