@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -61,15 +60,17 @@ class Job:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
 
-    def move_on(self, project: Path, generation: int) -> tuple[str, ...]:
+    def move_on(self, project: Path, generation: int, variant: int = 0) -> tuple[str, ...]:
         """Put the inputs of a generation into the project; the arguments of the run that takes them."""
         landing = project / "data/landing"
         landing.mkdir(parents=True, exist_ok=True)
         if self.mode not in WINDOWED:
-            _frame(generation, generation).pipe(self._widened, generation).write_parquet(landing / "events.parquet")
+            _frame(generation, generation + 1000 * variant).pipe(self._widened, generation).write_parquet(
+                landing / "events.parquet"
+            )
             return ("run",)
         # A new month, and a correction of the one before it.
-        _frame(generation, 100 + generation).write_parquet(landing / f"2024-{generation:02}.parquet")
+        _frame(generation, 100 + generation + 1000 * variant).write_parquet(landing / f"2024-{generation:02}.parquet")
         if generation > 1:
             _frame(generation - 1, 200 + generation).write_parquet(landing / f"2024-{generation - 1:02}.parquet")
         return ("run", "--to", f"2024-{generation:02}")
@@ -109,7 +110,7 @@ Rows = list[tuple[Any, ...]]
 class Target:
     """One kind of store: how its profile names a place of its own, and what the job's table holds there.
 
-    `rows` reads without flowpipe.
+    `rows` takes the folder of the projects, the place and the mode; it reads without flowpipe.
     """
 
     name: str
@@ -127,8 +128,3 @@ class Target:
 def as_rows(frame: pl.DataFrame) -> Rows:
     """The rows of a frame in one order; columns in one order, too."""
     return sorted(frame.select(sorted(frame.columns)).rows(), key=repr)
-
-
-def remove(project: Path) -> None:
-    """A project that is not needed any more."""
-    shutil.rmtree(project, ignore_errors=True)

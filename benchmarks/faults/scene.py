@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import functools
-import itertools
-import os
 import random
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from benchmarks.faults.job import LAST, Rows, Target, remove
-from flowpipe.testing.kills import NEVER, At, Ended, Instants, boundary_calls, in_child
+from benchmarks.faults.job import LAST, Rows, Target
+from benchmarks.faults.life import Life, command
+from flowpipe.testing.kills import At
 
 # The run after a kill is killed, too: at most so often, before one is let run to its end.
 IN_A_ROW = 3
-FILES = (f"{os.sep}flowpipe{os.sep}adapters{os.sep}", f"{os.sep}flowpipe{os.sep}intents.py")
-VERBS = ("publish", "publish_all", "save", "remove", "discard", "held", "is_staged")
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,7 @@ class Scene:
     def play(self, kills: int, chosen: random.Random) -> Score:
         """Kill so often, in as many lives as that takes."""
         score = Score(self._target.name, self._mode)
-        life: _Life | None = None
+        life: Life | None = None
         for first in _stretches(kills, chosen):
             if score.kills >= kills:
                 break
@@ -71,17 +67,17 @@ class Scene:
                 life = self._new(life)
             score.kills += self._disturb(life, first, min(IN_A_ROW, kills - score.kills), chosen, score)
         if life:
-            remove(life.project)
+            life.end()
         return score
 
-    def _disturb(self, life: _Life, first: float, most: int, chosen: random.Random, score: Score) -> int:
+    def _disturb(self, life: Life, first: float, most: int, chosen: random.Random, score: Score) -> int:
         """One generation of a life, killed at most so often; how often it was."""
         calm, arguments = self._generation(life.generation + 1), life.move_on()
         done: list[str] = []
         for number in range(most):
             share = first if number == 0 else chosen.random()
             at, whole = _instant(calm, share, number, chosen)
-            ended = life.run(arguments, at, whole=whole)
+            ended = life.run(arguments, at, work=partial(command, whole=whole))
             if ended.killed:
                 done.append(str(at))
             elif ended.value != 0:
@@ -99,88 +95,16 @@ class Scene:
             self._undisturbed = self._new(None)
         while len(self._calm) < number:
             arguments = self._undisturbed.move_on()
-            ended = self._undisturbed.run(arguments, NEVER)
+            ended = self._undisturbed.run(arguments)
             if ended.value != 0:
                 raise RuntimeError(f"{self._target.name}, {self._mode}: {self._undisturbed.told(ended)}")
             self._calm.append(_Calm(self._undisturbed.rows(), ended.instants, ended.boundaries, ended.seconds))
         return self._calm[number - 1]
 
-    def _new(self, old: _Life | None) -> _Life:
+    def _new(self, old: Life | None) -> Life:
         if old:
-            remove(old.project)
-        place = f"k{uuid.uuid4().hex[:12]}"
-        return _Life(self._target, self._mode, self._folder / place, place)
-
-
-class _Life:
-    """One project from its first generation on."""
-
-    def __init__(self, target: Target, mode: str, project: Path, place: str) -> None:
-        self.project, self.generation = project, 0
-        self._target, self._mode, self._place = target, mode, place
-        self._job = target.job(mode, place)
-        self._job.make(project)
-
-    def move_on(self) -> tuple[str, ...]:
-        self.generation += 1
-        return self._job.move_on(self.project, self.generation)
-
-    def run(self, arguments: tuple[str, ...], at: At, *, whole: bool = False) -> Ended:
-        work = functools.partial(command, str(self.project), arguments, whole)
-        return in_child(
-            work, at=at, files=FILES, verbs=VERBS, output=self._output, environment=self._target.environment
-        )
-
-    def rows(self) -> Rows:
-        return self._target.rows(self.project, self._place, self._mode)
-
-    def told(self, ended: Ended) -> str:
-        return ended.error or self._output.read_text(errors="replace").strip()[-6000:]
-
-    def mended(self, arguments: tuple[str, ...], wanted: Rows) -> str | None:
-        """Run to the end; what is wrong after it."""
-        ended = self.run(arguments, NEVER)
-        if ended.value != 0:
-            return f"the next run failed: {self.told(ended)}"
-        found = self.rows()
-        if found != wanted:
-            return f"{len(found)} rows, {len(wanted)} expected; {_first_difference(found, wanted)}"
-        left = [path.name for path in self.project.glob(".flowpipe/*/intents/*.json")]
-        return f"a manifest is left: {left}" if left else None
-
-    @property
-    def _output(self) -> Path:
-        return self.project / "output"
-
-
-def command(project: str, arguments: tuple[str, ...], whole: bool, instants: Instants) -> int:  # noqa: FBT001 - by partial
-    """Run the command in this process; watched while it publishes and recovers, or all the time by the clock."""
-    from flowpipe.cli import run_command
-    from flowpipe.publishing import Publisher
-    from flowpipe.reading import Reading
-    from flowpipe.staging import StagingPass
-
-    os.chdir(project)
-
-    def watched(verb: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(verb)
-        def run(*given: Any, **named: Any) -> Any:
-            with instants.watching():
-                return verb(*given, **named)
-
-        return run
-
-    for verb in ("decide", "publish", "recover"):
-        setattr(Publisher, verb, watched(getattr(Publisher, verb)))
-    for owner, name in ((Reading, "hold"), (Reading, "frame"), (StagingPass, "finish"), (Reading, "moved")):
-        raw = vars(owner)[name]
-        if isinstance(raw, classmethod):
-            setattr(owner, name, classmethod(boundary_calls(instants, raw.__func__)))
-        else:
-            setattr(owner, name, boundary_calls(instants, raw))
-    if whole:
-        instants.tell()
-    return run_command(list(arguments), debug=True)
+            old.end()
+        return Life(self._target, self._mode, self._folder, f"k{uuid.uuid4().hex[:12]}")
 
 
 def _stretches(kills: int, chosen: random.Random) -> Iterator[float]:
@@ -205,10 +129,3 @@ def _instant(calm: _Calm, share: float, number: int, chosen: random.Random) -> t
     if kind == "inside":
         return At(seconds=share * calm.seconds), False
     return At(seconds=chosen.uniform(0.02, 0.6)), True
-
-
-def _first_difference(found: Rows, wanted: Rows) -> str:
-    for mine, theirs in itertools.zip_longest(found, wanted):
-        if mine != theirs:
-            return f"first {mine} for {theirs}"
-    return "the same"

@@ -12,10 +12,10 @@ from flowpipe.testing.servers import PostgresServer, S3Server
 
 
 def local() -> Iterator[Target]:
-    """Stores in a folder of the project."""
-    yield Target("files", FILE_MODES, lambda _: "{adapter: files, url: data/out}", _files, {})
-    yield Target("delta", TABLE_MODES, lambda _: "{adapter: delta, url: data/lake}", _delta, {})
-    yield Target("duckdb", TABLE_MODES, lambda _: "{adapter: duckdb, database: data/base.duckdb}", _duckdb, {})
+    """Stores in a folder beside the project."""
+    yield Target("files", FILE_MODES, lambda p: f"{{adapter: files, url: ../{p}.out}}", _files, {})
+    yield Target("delta", TABLE_MODES, lambda p: f"{{adapter: delta, url: ../{p}.out}}", _delta, {})
+    yield Target("duckdb", TABLE_MODES, lambda p: f"{{adapter: duckdb, database: ../{p}.out/base.duckdb}}", _duckdb, {})
 
 
 def on_s3(server: S3Server) -> Iterator[Target]:
@@ -23,10 +23,10 @@ def on_s3(server: S3Server) -> Iterator[Target]:
     environment = dict(server.environment)
     root = f"s3://{server.bucket}"
 
-    def files(project: Path, place: str, mode: str) -> Rows:  # noqa: ARG001
+    def files(folder: Path, place: str, mode: str) -> Rows:  # noqa: ARG001
         return _frames([f"{root}/{place}/**/*.{'csv' if 'csv' in mode else 'parquet'}"], environment)
 
-    def delta(project: Path, place: str, mode: str) -> Rows:  # noqa: ARG001
+    def delta(folder: Path, place: str, mode: str) -> Rows:  # noqa: ARG001
         return _table(f"{root}/{place}/events", environment)
 
     yield Target("files on S3", FILE_MODES, lambda p: f'{{adapter: files, url: "{root}/{p}"}}', files, environment)
@@ -36,7 +36,7 @@ def on_s3(server: S3Server) -> Iterator[Target]:
 def on_postgres(server: PostgresServer) -> Iterator[Target]:
     """Tables in a schema of their own."""
 
-    def rows(project: Path, place: str, mode: str) -> Rows:  # noqa: ARG001
+    def rows(folder: Path, place: str, mode: str) -> Rows:  # noqa: ARG001
         import psycopg
 
         with psycopg.connect(server.dsn) as connection:
@@ -50,10 +50,10 @@ def on_postgres(server: PostgresServer) -> Iterator[Target]:
     yield Target("postgres", TABLE_MODES, store, rows, dict(server.environment))
 
 
-def _files(project: Path, place: str, mode: str) -> Rows:  # noqa: ARG001
+def _files(folder: Path, place: str, mode: str) -> Rows:  # noqa: ARG001
     found = sorted(
         path
-        for path in (project / "data/out").rglob("*")
+        for path in (folder / f"{place}.out").rglob("*")
         if path.suffix in {".parquet", ".csv"} and not path.name.startswith(".")
     )
     return _frames(list(map(str, found)), {})
@@ -64,8 +64,8 @@ def _frames(paths: list[str], options: dict[str, str]) -> Rows:
     return as_rows(scan(paths, storage_options=options or None).collect())
 
 
-def _delta(project: Path, place: str, mode: str) -> Rows:  # noqa: ARG001
-    return _table(str(project / "data/lake/events"), {})
+def _delta(folder: Path, place: str, mode: str) -> Rows:  # noqa: ARG001
+    return _table(str(folder / f"{place}.out/events"), {})
 
 
 def _table(url: str, options: dict[str, str]) -> Rows:
@@ -76,8 +76,8 @@ def _table(url: str, options: dict[str, str]) -> Rows:
     return as_rows(frame)
 
 
-def _duckdb(project: Path, place: str, mode: str) -> Rows:  # noqa: ARG001
+def _duckdb(folder: Path, place: str, mode: str) -> Rows:  # noqa: ARG001
     import duckdb
 
-    with duckdb.connect(str(project / "data/base.duckdb")) as connection:
+    with duckdb.connect(str(folder / f"{place}.out/base.duckdb")) as connection:
         return as_rows(connection.sql("SELECT * FROM events").pl())

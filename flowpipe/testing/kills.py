@@ -131,12 +131,15 @@ def in_child(
     work: Callable[[Instants], Any],
     *,
     at: At = NEVER,
+    strike: Callable[[], None] | None = None,
     files: Sequence[str] = (),
     verbs: Sequence[str] = (),
     output: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Ended:
     """Run picklable work in a child to its end or to its kill; `output` takes what it prints.
+
+    `strike` comes instead of a kill by the clock, for what is to be killed is something else.
 
     Raises:
         RuntimeError: it neither ended nor died.
@@ -148,7 +151,7 @@ def in_child(
     process.start()
     writing.close()
     try:
-        return _follow(process, reading, at)
+        return _follow(process, reading, at, strike or process.kill)
     finally:
         process.kill()
         process.join()
@@ -192,7 +195,7 @@ def _child(work: Callable[[Instants], Any], settings: _Settings, channel: Connec
     os._exit(code)
 
 
-def _follow(process: Any, reading: Connection, at: At) -> Ended:
+def _follow(process: Any, reading: Connection, at: At, strike: Callable[[], None]) -> Ended:
     """What a child tells until it ends; it is killed by the clock if that was asked."""
     timer: threading.Timer | None = None
     until = time.monotonic() + _PATIENCE
@@ -202,7 +205,7 @@ def _follow(process: Any, reading: Connection, at: At) -> Ended:
             if isinstance(message, Ended):
                 return message
             if at.seconds is not None and timer is None:
-                timer = threading.Timer(at.seconds, process.kill)
+                timer = threading.Timer(at.seconds, strike)
                 timer.start()
     except EOFError:
         process.join()
@@ -212,4 +215,5 @@ def _follow(process: Any, reading: Connection, at: At) -> Ended:
     finally:
         if timer:
             timer.cancel()
+            timer.join()
     raise RuntimeError(f"the child neither ended nor died within {_PATIENCE:.0f} s")

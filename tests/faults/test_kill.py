@@ -8,18 +8,17 @@ from __future__ import annotations
 import functools
 import random
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 import job
 from benchmarks.faults import targets
 from benchmarks.faults.job import FILE_MODES, TABLE_MODES, Target
-from benchmarks.faults.scene import FILES, VERBS, Scene, command
+from benchmarks.faults.life import FILES, VERBS, command
+from benchmarks.faults.scene import Scene
 
 from flowpipe.testing.kills import NEVER, At, Ended, in_child
 
@@ -27,16 +26,6 @@ KILLS = 4
 LOCAL = {target.name: target for target in targets.local()}
 ON_SERVERS = {"files on S3": FILE_MODES, "delta on S3": TABLE_MODES, "postgres": TABLE_MODES}
 MODES = {**{name: target.modes for name, target in LOCAL.items()}, **ON_SERVERS}
-
-
-@pytest.fixture
-def target(request: pytest.FixtureRequest) -> Target:
-    name: str = request.param
-    if name.endswith("S3"):
-        return next(one for one in targets.on_s3(request.getfixturevalue("s3_server")) if one.name == name)
-    if name == "postgres":
-        return next(targets.on_postgres(request.getfixturevalue("postgres_server")))
-    return LOCAL[name]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +56,7 @@ class Prepared:
 def prepared(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Prepared:
     base, quarantine = tmp_path_factory.mktemp("faults") / "base", request.param == "quarantine"
     job.make(base, quarantine=quarantine)
-    first = functools.partial(command, str(base), ("run", "--to", "2024-02"), False)
+    first = functools.partial(command, str(base), ("run", "--to", "2024-02"))
     assert in_child(first, output=base / "output").value == 0
     job.move_on(base)
     calm = base.parent / "calm"
@@ -78,7 +67,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRe
 
 
 def run(project: Path, at: At = NEVER) -> Ended:
-    work = functools.partial(command, str(project), ("run",), False)
+    work = functools.partial(command, str(project), ("run",))
     return in_child(work, at=at, files=FILES, verbs=VERBS, output=project / "output")
 
 
