@@ -139,17 +139,24 @@ class Delta:
 
     def publish(self, publication: Publication) -> None:
         """Commit rows and state together; a commit that lost a race is decided anew on the new version."""
-        folder = self._folder(publication.dataset)
+        self.publish_all([publication])
+
+    def publish_all(self, publications: Sequence[Publication]) -> None:
+        """Commit slices of one dataset together where whole files make them, the others one by one."""
+        if not publications:
+            return
+        first = publications[0]
+        folder = self._folder(first.dataset)
         tries = Retrying(
             retry=retry_if_exception_type(RacedError),
             stop=stop_after_attempt(_ATTEMPTS),
             wait=wait_random_exponential(multiplier=0.05, max=1),
         )
         try:
-            tries(publish_once, publication, folder)
+            tries(publish_once, publications, folder)
         except RetryError as error:
             raise PublishError(
-                f"{publication.dataset.name} ({publication.slice}): other writers committed first, {_ATTEMPTS} times",
+                f"{first.dataset.name} ({first.slice}): other writers committed first, {_ATTEMPTS} times",
                 hint="run the same command again",
             ) from error
         except (DataError, PublishError):
