@@ -533,8 +533,36 @@ PROBLEMS: list[tuple[dict[str, Any], bool, list[tuple[tuple[str, ...], str, str 
             (
                 ("mode",),
                 "files are replaced whole, so rows cannot be merged into them",
-                "use `mode: replace` with a partition, or a delta or duckdb store",
+                "use `mode: replace` with a partition, or a delta, duckdb or postgres store",
             )
+        ],
+    ),
+    (
+        {"path": "a.csv", "mode": "snapshot", "key": ["id"]},
+        True,
+        [
+            (
+                ("mode",),
+                "files are replaced whole, so they keep no versions of their rows",
+                "use a delta, duckdb or postgres store",
+            )
+        ],
+    ),
+    (
+        {"path": "a.csv", "schema_change": "add", "swap": True, "after_publish": "ANALYZE"},
+        True,
+        [
+            (
+                ("schema_change",),
+                "one file is replaced whole, so no column is added to those that are there",
+                "use `schema_change: replace`, or one file per window",
+            ),
+            (("swap",), "a file always takes the place of the old one", "remove it"),
+            (
+                ("after_publish",),
+                "a store of files runs no SQL",
+                "remove it, or use a delta, duckdb or postgres store",
+            ),
         ],
     ),
     (

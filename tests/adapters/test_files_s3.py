@@ -1,25 +1,18 @@
-"""Files on a real S3 server, in memory and behind a real HTTP server: the suite of all stores, and what is remote only."""
+"""Files on a real S3 server, in memory and behind a real HTTP server: the suite of all stores, and more."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
-import fsspec
 import polars as pl
 import pytest
 
-from flowpipe.adapters import Dataset, Held, Missing
+from flowpipe.adapters import Dataset, Held
 from flowpipe.adapters.files import Files, Options
 from flowpipe.datasets import DatasetConfig
-from flowpipe.errors import DataError, FlowpipeError, PublishError
-from flowpipe.partition import WHOLE
 from flowpipe.testing import servers
-from flowpipe.testing.suite import TYPES, AdapterSuite, Store, month, rows, state
+from flowpipe.testing.suite import TYPES, AdapterSuite, Store
 
 TEXT_TYPES = TYPES.drop("list", "struct")
 

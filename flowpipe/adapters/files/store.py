@@ -25,7 +25,7 @@ from flowpipe.adapters.files import formats, layout, objects, reading, tidying, 
 from flowpipe.adapters.files.folder import Found, Unreachable
 from flowpipe.adapters.files.formats import Format
 from flowpipe.adapters.files.places import place_of
-from flowpipe.errors import DataError, PublishError
+from flowpipe.errors import DataError, Problem, PublishError
 from flowpipe.partition import Slice
 from flowpipe.validation import Model
 
@@ -171,14 +171,18 @@ class Files:
         if form is formats.PARQUET:
             self._place.put(Path(staged.files[0].path), path)
             return
-        _refuse_lost(publication, form)
+        _refuse_losses(publication, form)
         scratch = Path(staged.files[0].path).parent if staged.files else Path(gettempdir())
         beside = self._place.staging(path, publication.state.run, scratch)
         options = publication.dataset.config.options
         if path.endswith(".gz"):
             options = {"compression": "gzip", **options}
         try:
-            form.sink(staged.scan(), str(beside), options)
+            try:
+                form.sink(staged.scan(), str(beside), options)
+            except pl.exceptions.PanicException as error:
+                reason = f"dataset {publication.dataset.name} cannot be written as {form.name}: {error}"
+                raise DataError(reason, hint="look for dates that no calendar has") from error
             objects.publish_with_sidecar(self._place, beside, path, publication.state, staged.schema)
         finally:
             beside.unlink(missing_ok=True)
@@ -262,21 +266,20 @@ def _same_run(held: State, wanted: State) -> bool:
     return (held.fingerprint, held.run) == (wanted.fingerprint, wanted.run)
 
 
-def _refuse_lost(publication: Publication, form: Format) -> None:
-    """Refuse values that would become NULL without a word.
+def _refuse_losses(publication: Publication, form: Format) -> None:
+    """Refuse values that would come back as others without a word.
 
     Raises:
         DataError: there are some.
     """
-    checks = types.lost(form.name, publication.staged.schema)
-    found = publication.staged.scan().select(checks).collect() if checks else pl.DataFrame()
-    lost = [name for name in found.columns if found[name].any()]
-    if lost:
-        raise DataError(
-            f"dataset {publication.dataset.name}: column {', '.join(lost)} holds NaN or infinite numbers, "
-            f"which {form.name} has no text for",
-            hint="make them NULL in the node, or write csv or parquet",
-        )
+    losses = list(types.losses(form.name, publication.staged.schema))
+    checks = [loss.found.alias(str(number)) for number, loss in enumerate(losses)]
+    found = publication.staged.scan().select(checks).collect().row(0) if checks else ()
+    told = [f'column "{loss.column}" holds {loss.what}' for loss, some in zip(losses, found, strict=True) if some]
+    if told:
+        head, tail = f"dataset {publication.dataset.name}: ", f", which {form.name} has no text for"
+        hint = "make them NULL or convert them in the node, or write Parquet"
+        raise DataError.of(Problem(text, None, hint) for text in dict.fromkeys(f"{head}{each}{tail}" for each in told))
 
 
 def _short(value: object) -> str:
