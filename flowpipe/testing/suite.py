@@ -1,17 +1,15 @@
 """What every adapter must do, whatever its store: tests of an adapter subclass `AdapterSuite` and add their own.
 
-A third party's adapter can run it too. Rows go the way of a run: `storable`, `place`, a streaming sink, `publish`.
+A third party's adapter can run it too. Each subject is a suite of its own.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
-from datetime import date, datetime
-from decimal import Decimal
-from pathlib import Path
-from typing import Any
+from flowpipe.testing.mode_suite import ModeSuite
+from flowpipe.testing.publish_suite import PublishSuite
+from flowpipe.testing.store import MONTHLY, TYPES, Store, month, rows, staged_nothing, state
 
+<<<<<<< HEAD
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
@@ -279,3 +277,10 @@ class AdapterSuite(KillSuite, TypeSuite):
 def staged_nothing(dataset: Dataset, part: Slice, schema: Mapping[str, pl.DataType]) -> Publication:
     """A publication whose pass wrote no file at all."""
     return Publication(dataset, part, Staged((), schema), state(dataset.name, part, 0))
+=======
+__all__ = ["MONTHLY", "TYPES", "AdapterSuite", "Store", "month", "rows", "staged_nothing", "state"]
+
+
+class AdapterSuite(PublishSuite, ModeSuite):
+    """Subclass it, give `store`, `dataset` and what does harm, and say what the store cannot do (see `StoreTests`)."""
+>>>>>>> pg

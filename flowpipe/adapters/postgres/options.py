@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from flowpipe.adapters.postgres.types import LONGEST
 from flowpipe.fields import Duration, duration
 from flowpipe.validation import MalformedError, Model
 
@@ -42,6 +43,13 @@ class Options(Model):
         except ProgrammingError:
             raise MalformedError("the dsn is no connection string", _EXAMPLE) from None
         return dsn
+
+    @field_validator("schema_")
+    @classmethod
+    def _is_name(cls, schema: str) -> str:
+        if not 1 <= len(schema.encode()) <= LONGEST:
+            raise MalformedError(f"a schema's name has 1 to {LONGEST} bytes", "PostgreSQL cuts longer ones")
+        return schema
 
     @model_validator(mode="after")
     def _says_it_once(self) -> Self:

@@ -1,4 +1,4 @@
-"""Which rows a dataset of a PostgreSQL store is: a table's or a query's, of one slice, in types that come back whole."""
+"""Which rows a PostgreSQL dataset is: a table's or a query's, of one slice, in types that come back whole."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import datetime
 from flowpipe.adapters import Dataset, sql
 from flowpipe.adapters.postgres import types
 from flowpipe.errors import unknown
+from flowpipe.fields import REJECTED
 from flowpipe.partition import Slice
 
 Finding = tuple[tuple[str, ...], str, str | None]
@@ -35,9 +36,9 @@ def source(dataset: Dataset, schema: str) -> str:
 
 
 def bounds(dataset: Dataset, part: Slice) -> tuple[str, list[str]]:
-    """The statement that binds `$start` and `$end` for the transaction, and their values: wall-clock times of the window.
+    """The statement that binds `$start` and `$end` for the transaction, and their values.
 
-    The time zone becomes that of the window, too: so they are right for instants.
+    They are wall-clock times in the time zone of the window, which becomes that of the transaction.
     """
     window = part.window
     start, end = (window.start, window.end) if window else (datetime(1, 1, 1), datetime(9999, 12, 31))  # noqa: DTZ001
@@ -80,6 +81,17 @@ def check(dataset: Dataset) -> Iterator[Finding]:
     if partitioned and not (names or partitioned.column):
         hint = "write $start and $end into the query, or name the `column:`"
         yield ("partition",), "neither the query nor a column tells a row's window", hint
+
+
+def check_names(dataset: Dataset, schema: str) -> Iterator[Finding]:
+    """What PostgreSQL would cut without a word, so that another table is meant."""
+    names = list(sql.split(str(dataset.config.table), schema))
+    if dataset.config.on_invalid == "quarantine":
+        names[1] += REJECTED
+    for name in names:
+        if len(name.encode()) > types.LONGEST:
+            message = f"the name {name} is longer than {types.LONGEST} bytes, where PostgreSQL cuts it"
+            yield ("table",), message, "choose a shorter one"
 
 
 def check_written(dataset: Dataset) -> Iterator[Finding]:

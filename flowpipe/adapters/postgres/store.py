@@ -49,6 +49,8 @@ class Postgres:
             yield from selection.check(dataset)
         elif config.partition and not config.partition.column:
             yield ("partition",), "a partitioned table needs the column that tells a row's window", "column: date"
+        if config.table:
+            yield from selection.check_names(dataset, self._schema)
         if written:
             yield from selection.check_written(dataset)
 

@@ -86,7 +86,7 @@ class _Transaction:
             self._refuse_cascades()
         fitting.fit(session, dataset, self._place, there, loading.columns(self.publication.staged))
         if there and config.swap:
-            new = swap.begin(session, self._place)
+            new = swap.begin(session, self._place, str(config.table))
             self._change(new)
             swap.end(session, self._place, new)
         else:
@@ -136,12 +136,10 @@ class _Transaction:
         """
         if found := self.session.rows(_CASCADES, [self._place.name]):
             name, other = found[0]
-            message = (
-                f"overwriting table {self._place.name} would change rows of table {other}, by its foreign key {name}"
-            )
-            raise PublishError(
-                message, hint="use `mode: merge`, which updates in place, or a foreign key without CASCADE and SET"
-            )
+            shown = self.publication.dataset.config.table
+            message = f"overwriting table {shown} would change rows of table {other}, by its foreign key {name}"
+            hint = "use `mode: merge`, which updates in place, or a foreign key without CASCADE and SET"
+            raise PublishError(message, hint=hint)
 
     def _remember(self, before: int) -> None:
         session, state = self.session, self.publication.state
