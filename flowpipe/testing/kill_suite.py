@@ -6,22 +6,19 @@ import dataclasses
 import inspect
 import random
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 import pytest
 from pydantic import BaseModel
 
 from flowpipe import adapters
-from flowpipe.adapters import Dataset, Held, Publication, versions
+from flowpipe.adapters import Dataset, Held, Publication
 from flowpipe.partition import WHOLE, Slice
 from flowpipe.testing.kills import NEVER, At, Ended, Instants, in_child
-
-if TYPE_CHECKING:
-    from flowpipe.testing.suite import Store
+from flowpipe.testing.store import Store, StoreTests, month, rows
 
 Opening = tuple[type, BaseModel, Path]
 
@@ -47,10 +44,9 @@ class Openings:
         return watched
 
 
-class KillSuite:
+class KillSuite(StoreTests):
     """The part of `AdapterSuite` that kills; an adapter without an entry point overrides `opening`."""
 
-    modes: tuple[str, ...] = ()
     kills = 4
 
     @pytest.fixture
@@ -61,18 +57,6 @@ class KillSuite:
     def opening(self, openings: Openings, store: Store) -> Opening:
         """The adapter's class, options and root folder, for a child to open the same store."""
         return openings.of(store.adapter)
-
-    def dataset(self, name: str = "delays", **config: Any) -> Dataset:
-        """A dataset of the store."""
-        raise NotImplementedError
-
-    def monthly(self, mode: str) -> Dataset:
-        """A dataset of windows."""
-        raise NotImplementedError
-
-    def _own(self, config: Any, mode: str) -> Any:
-        """The same configuration at another place."""
-        raise NotImplementedError
 
     def test_a_killed_publish_is_old_or_new_and_made_right_by_the_next(self, openings: Openings, store: Store) -> None:
         for mode in self.modes:
@@ -121,7 +105,7 @@ class _Scene:
             before = wanted
 
     def _stage(self, dataset: Dataset, frame: pl.DataFrame, part: Slice, number: int) -> Publication:
-        return self._store.stage(dataset, frame, part, f"f{number}", f"run{number}")
+        return self._store.stage(dataset, frame, part, fingerprint=f"f{number}", run=f"run{number}")
 
     def _publish(self, publication: Publication, at: At) -> Ended:
         return in_child(partial(_publish, self._opening, publication), at=at, files=self._files)
@@ -149,12 +133,8 @@ def _instant(counted: Ended, number: int, kills: int, chosen: random.Random) -> 
 
 def _rows(mode: str, number: int) -> tuple[Slice, pl.DataFrame]:
     """The rows of one publish: every one of them carries its number, some have keys of the publish before."""
-    from flowpipe.testing.suite import month, rows
-
     key = f"2013-{1 + (number if mode == 'append' else 0):02}"
     frame = rows(key, *range(number, number + 20)).with_columns(value=pl.lit(number))
     if mode == "snapshot":
         frame = frame.with_columns(pl.col("day").dt.offset_by(f"{number}d"))
-        dataset = adapters.DatasetConfig(store="s", table="t", mode="snapshot", key=["id"], effective="day")
-        frame = versions.observed(frame.lazy(), dataset, datetime.now(UTC)).collect()
     return (WHOLE if mode in {"overwrite", "snapshot"} else month(key)), frame

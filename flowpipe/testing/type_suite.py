@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from hypothesis import HealthCheck, given, settings
@@ -16,29 +15,18 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from flowpipe.adapters import Dataset, Held
-from flowpipe.datasets import DatasetConfig
 from flowpipe.errors import DataError
 from flowpipe.testing import type_values
-
-if TYPE_CHECKING:
-    from flowpipe.testing.suite import Store
+from flowpipe.testing.store import Store, StoreTests
 
 _REFUSED = "refused"
 _seen = itertools.count()
 
 
-class TypeSuite:
+class TypeSuite(StoreTests):
     """The part of `AdapterSuite` that is about types; `keeps_types` is false for text formats, which have none."""
 
     keeps_types = True
-
-    def dataset(self, name: str = "delays", **config: Any) -> Dataset:
-        """A dataset of the store."""
-        raise NotImplementedError
-
-    def _own(self, config: DatasetConfig, mode: str) -> DatasetConfig:
-        """The same configuration at another place."""
-        raise NotImplementedError
 
     def test_values_at_the_edges_of_every_type(self, store: Store) -> None:
         wrong = []
