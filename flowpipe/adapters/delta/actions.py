@@ -40,10 +40,10 @@ def added(
                 f'cannot partition by "{column}" of type {schema.get(column)}',
                 hint="partition by a column of type String, Date, Boolean or a signed integer",
             )
-    files = [file for file in publication.staged.files if file.rows]
     try:
-        folder.sync(folder.path_of(file.path) for file in files)
-        return [add_action(file, folder, schema, properties, required) for file in files]
+        return [
+            add_action(file, folder, schema, properties, required) for file in publication.staged.files if file.rows
+        ]
     except FileNotFoundError as error:
         raise PublishError(
             f"{publication.dataset.name} ({publication.slice}): the staged file {error.filename or error} is gone",

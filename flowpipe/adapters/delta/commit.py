@@ -17,7 +17,7 @@ from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 
-from flowpipe.adapters import Publication, Staged
+from flowpipe.adapters import Publication, Staged, refuse_append
 from flowpipe.adapters.delta import schema as types
 from flowpipe.adapters.delta.actions import added, files_of, removed
 from flowpipe.adapters.delta.bounds import Bounds, of_slice
@@ -73,6 +73,7 @@ def _create(publication: Publication, folder: Folder) -> list[Publication]:
     direct = config.delete_when is None and config.mode != "snapshot"
     adds = added(publication, folder, properties, set()) if direct else []
     commit = CommitProperties(custom_metadata={MARK: publication.state.run}, max_commit_retries=0)
+    folder.sync(folder.within(each.path) for each in adds)
     try:
         create_table_with_add_actions(
             folder.uri,
@@ -124,11 +125,8 @@ def _done(log: Log, publications: Sequence[Publication], folder: Folder) -> list
         if state == one.state:
             discard(one.staged, folder)
             done.append(one)
-        elif dataset.config.mode == "append":
-            raise PublishError(
-                f"{_named(one)} was already appended by run {state.run}; a slice is never appended twice",
-                hint="delete its rows and append under another slice, or use `mode: replace`",
-            )
+        else:
+            refuse_append(one, state)
     return done
 
 
@@ -173,6 +171,7 @@ def _commit(
     adds = [
         each for one in batch if whole for each in added(one, folder, table.metadata().configuration, required)
     ]  # fmt: skip
+    folder.sync(folder.within(each.path) for each in adds)
     properties = record(batch, folder, version, log.clean_since(version, overwrites=overwrites), mode)
     if whole:
         actions: list[AddAction | RemoveAction] = [*(each for removes in whole.values() for each in removes), *adds]
@@ -180,7 +179,7 @@ def _commit(
         table.create_write_transaction(actions, kind, table.schema(), config.partition_by, commit_properties=properties)
     else:
         Rewrite(table, batch[0], folder, columns, bounds[0], properties).commit()
-        _keep_state(batch[0], folder, properties)
+        _keep_state(log, batch[0], folder, properties)
     _settle(batch, folder, version, {add.path for add in adds})
     return batch
 
@@ -229,16 +228,17 @@ def _whole(
     return found
 
 
-def _keep_state(publication: Publication, folder: Folder, properties: CommitProperties) -> None:
+def _keep_state(log: Log, publication: Publication, folder: Folder, properties: CommitProperties) -> None:
     """delta-rs commits nothing when no row changes; the state is news all the same."""
-    table = folder.open()
-    if table is None:
-        raise RacedError
-    key = publication.slice.key
+    table, key = log.table, publication.slice.key
+    table.update_incremental()
     found = Log(table, folder).states(publication.dataset, [key]).get(key)
-    if found is None or found.state != publication.state:
-        partition_by = publication.dataset.config.partition_by
-        table.create_write_transaction([], "append", table.schema(), partition_by, commit_properties=properties)
+    if found is not None and found.state == publication.state:
+        return
+    if table.version() != log.version:
+        raise RacedError
+    partition_by = publication.dataset.config.partition_by
+    table.create_write_transaction([], "append", table.schema(), partition_by, commit_properties=properties)
 
 
 def _settle(publications: Sequence[Publication], folder: Folder, version: int, used: set[str]) -> None:

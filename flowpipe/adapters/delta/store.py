@@ -12,16 +12,18 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import polars as pl
+from deltalake import DeltaTable
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from flowpipe import fields
-from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Staged, StagingPlace, State
+from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Staged, StagingPlace, State, Upkeep
 from flowpipe.adapters.delta import schema as types
 from flowpipe.adapters.delta.bounds import Bounds, of_slice
 from flowpipe.adapters.delta.commit import RacedError, discard, publish_once
 from flowpipe.adapters.delta.folder import Folder
 from flowpipe.adapters.delta.log import Log
+from flowpipe.adapters.delta.upkeep import tidy
 from flowpipe.errors import DataError, FlowpipeError, PublishError, nearest
 from flowpipe.fields import Bytes
 from flowpipe.objectstore import is_remote
@@ -29,6 +31,7 @@ from flowpipe.partition import Slice, of_window, within
 from flowpipe.validation import MalformedError
 
 _ATTEMPTS = 15
+_FILE_SIZE = "128MB"
 _PLAIN = "ASCII letters, digits and _ - . ~ /"
 _IN_MEMORY = 4  # rows take about that much more there than in a file
 _SCHEMES = ("file", "s3", "s3a", "gs", "az", "adl", "abfs", "abfss")
@@ -66,6 +69,9 @@ class Delta:
         assert isinstance(options, Options)
         self._url = options.url.rstrip("/") if "://" in options.url else str((root / options.url).resolve())
         self._options = options
+        # A table that was opened to look at is kept while its last entry is what it was, and none follows. Nobody
+        # commits on one that is kept: threads that share it would see one another's versions.
+        self._views: dict[str, tuple[DeltaTable, tuple[Any, ...]]] = {}
 
     def check(self, dataset: Dataset, *, written: bool) -> Iterable[tuple[tuple[str, ...], str, str | None]]:
         """What this store needs of a dataset."""
@@ -89,13 +95,13 @@ class Delta:
     def pin(self, dataset: Dataset, part: Slice) -> Pin:
         """Fingerprints of the windows read where flowpipe published them, else the last version that changed rows."""
         folder = self._folder(dataset)
-        table = folder.open()
+        table = self._view(folder)
         if table is None:
             raise Missing(folder.uri, self._near(folder))
         types.refuse_unreadable(table, folder.uri)
         log = Log(table, folder)
         identity = table.metadata().id
-        token = json.dumps({"table": str(identity), "version": log.version})
+        token = _told(table)
         # A table that was dropped and made again counts from 0 again: its identity belongs to its version.
         version = _fingerprints(log, dataset, part) or f"{log.last_change()}@{str(identity)[:8]}"
         return Pin(version, token, snapshot=True)
@@ -104,14 +110,15 @@ class Delta:
         """The rows of the pinned version; nothing is spooled, since a version never changes."""
         folder = self._folder(dataset)
         version = json.loads(pin.token)["version"]
-        table = folder.open(version)
+        kept = self._views.get(folder.uri)
+        table = kept[0] if kept and _told(kept[0]) == pin.token else folder.open(version)
         if table is None:
             raise Missing(folder.uri, self._near(folder))
         return _rows(pl.scan_delta(table), _bounds(dataset, part, types.of_table(table)))
 
     def schema(self, dataset: Dataset, part: Slice | None = None) -> Mapping[str, pl.DataType] | None:  # noqa: ARG002
         """The table's columns; all its slices have the same."""
-        table = self._folder(dataset).open()
+        table = self._view(self._folder(dataset))
         return None if table is None else types.of_table(table)
 
     def storable(self, dataset: Dataset, schema: Mapping[str, pl.DataType]) -> Mapping[str, pl.DataType]:  # noqa: ARG002
@@ -120,7 +127,7 @@ class Delta:
 
     def is_empty(self, dataset: Dataset, part: Slice) -> bool:
         """Whether a slice holds no row."""
-        table = self._folder(dataset).open()
+        table = self._view(self._folder(dataset))
         if table is None:
             return True
         rows = _rows(pl.scan_delta(table), _bounds(dataset, part, types.of_table(table)))
@@ -168,7 +175,7 @@ class Delta:
         """What was published for each slice, and what others changed since."""
         keys = [part.key for part in parts]
         folder = self._folder(dataset)
-        table = folder.open()
+        table = self._view(folder)
         if table is None:
             return dict.fromkeys(keys, Held())
         held = Log(table, folder).held(dataset, keys)
@@ -194,11 +201,32 @@ class Delta:
         if staged.files:
             discard(staged, self._folder_of(staged.files[0].path))
 
+    def maintain(self, dataset: Dataset, upkeep: Upkeep) -> Sequence[str]:
+        """Compact small files, remove what no kept version needs, write a checkpoint."""
+        folder = self._folder(dataset)
+        table = folder.open()
+        size = fields.size(self._options.target_file_size or _FILE_SIZE)
+        return [] if table is None else list(tidy(table, folder, upkeep, size))
+
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Forget the tables."""
+        self._views.clear()
 
     def _at(self, uri: str) -> Folder:
         return Folder.at(uri, self._options.options, durable=self._options.durability == "fsync")
+
+    def _view(self, folder: Folder) -> DeltaTable | None:
+        """The table as it is now, to look at."""
+        kept = self._views.get(folder.uri)
+        if kept is not None:
+            version = kept[0].version()
+            if folder.mark(version) == kept[1] and folder.mark(version + 1) is None:
+                return kept[0]
+        table = folder.open()
+        mark = folder.mark(table.version()) if table is not None else None
+        if table is not None and mark is not None:
+            self._views[folder.uri] = table, mark
+        return table
 
     def _folder(self, dataset: Dataset) -> Folder:
         return self._at(f"{self._url}/{dataset.config.table}")
@@ -219,6 +247,10 @@ class Delta:
         found = [path for path in store.fs.ls(store.path, detail=False) if store.exists(f"{path}/_delta_log")]
         name = nearest(store.relative(folder.uri), [PurePosixPath(path).name for path in found])
         return name and f"{self._url}/{name}"
+
+
+def _told(table: DeltaTable) -> str:
+    return json.dumps({"table": str(table.metadata().id), "version": table.version()})
 
 
 def _is_plain(path: str) -> bool:

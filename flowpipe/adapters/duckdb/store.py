@@ -86,8 +86,15 @@ class DuckDB:
         spool.mkdir(parents=True, exist_ok=True)
         target = spool / f"{dataset.name}-{uuid.uuid4().hex}.parquet"
         with self._reading(dataset, part) as (cursor, columns):
-            _copy(cursor, selection.rows(dataset, part, columns), selection.parameters(dataset, part), target)
+            bounds = selection.parameters(dataset, part) | sql.bounds(part.new)
+            _copy(cursor, selection.rows(dataset, part, columns), bounds, target)
         return pl.scan_parquet(target, glob=False)
+
+    def newest(self, dataset: Dataset, column: str) -> Any:
+        """The greatest value of a column."""
+        with self._reading(dataset, partition.WHOLE) as (cursor, _):
+            query = sql.select(selection.source(dataset), [f"max({sql.quoted(column)})"])
+            return cursor.execute(query, selection.parameters(dataset, partition.WHOLE)).fetchall()[0][0]
 
     def schema(self, dataset: Dataset, part: Slice | None = None) -> Mapping[str, pl.DataType] | None:  # noqa: ARG002
         """The columns as they are read; all slices have the same."""

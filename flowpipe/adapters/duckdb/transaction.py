@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from flowpipe.adapters import Dataset, Publication, Staged, State, changes, sql, versions
+from flowpipe.adapters import Dataset, Publication, Staged, State, changes, refuse_append, sql, versions
 from flowpipe.adapters.duckdb import fitting
 from flowpipe.adapters.duckdb.selection import SCHEMA
 from flowpipe.errors import DataError, PublishError
@@ -98,9 +98,7 @@ def _publish(cursor: duckdb.DuckDBPyConnection, publication: Publication, source
     before = states(cursor, dataset).get(part.key) if fitting.columns(cursor, name) else None
     if before and (before.state.run, before.state.fingerprint) == (state.run, state.fingerprint):
         return
-    if before and config.mode == "append":
-        message = f"slice {part} of {dataset.name} was appended by run {before.state.run} already"
-        raise PublishError(message, hint="appending it again would double its rows; delete them and its state first")
+    refuse_append(publication, before.state if before else None)
     new = fitting.fit(cursor, dataset, described(cursor, source, {}))
     if new or (part.kind == "whole" and config.mode in {"overwrite", "replace"}):
         cursor.execute(sql.FORGET_STATE, [dataset.name])
