@@ -65,11 +65,11 @@ class Format:
         keywords = {name: _typed(name, value) for name, value in options.items() if name in _keywords(self.reader)}
         if schema is not None:
             keywords.pop("schema_overrides", None)
-            # Polars leaves the quotes in a CSV header doubled.
-            keywords["schema"] = {self._as_read(name): dtype for name, dtype in schema.items()}
+            keywords["schema"] = schema
         wanted = {name: dtype for key in _TYPED for name, dtype in keywords.get(key, {}).items()}
         for key in keywords.keys() & _TYPED:
-            keywords[key] = {name: types.carried(self.name, dtype) for name, dtype in keywords[key].items()}
+            told = ((self._as_read(name), types.carried(self.name, dtype)) for name, dtype in keywords[key].items())
+            keywords[key] = dict(told)
         if self.native and (reached := _for(paths[0], storage)):
             keywords["storage_options"] = reached
         frame = self.read(list(paths), keywords)
@@ -78,6 +78,7 @@ class Format:
         return types.restored(frame, self.name, wanted)
 
     def _as_read(self, name: str) -> str:
+        # Polars leaves the quotes in a CSV header doubled.
         return name.replace('"', '""') if self.name == "csv" else name
 
     def guess(
@@ -96,6 +97,8 @@ class Format:
                 found = {name: found[name] for name in _in_order(found, lines.head(1).collect().item())}
         except (ValueError, pl.exceptions.PolarsError):
             return None  # told when the rows are read
+        if self.name == "csv":
+            found = {name.replace('""', '"'): dtype for name, dtype in found.items()}
         return {name: dtype for name, dtype in found.items() if name not in {options.get(key) for key in _ADDED}}
 
     @property

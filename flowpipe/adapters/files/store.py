@@ -21,10 +21,11 @@ from pydantic import BaseModel, Field, field_validator
 
 from flowpipe import partition
 from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Staged, StagingPlace, State, Upkeep
-from flowpipe.adapters.files import formats, layout, objects, reading, tidying, types, urls
+from flowpipe.adapters.files import formats, layout, objects, reading, types, urls
 from flowpipe.adapters.files.folder import Found, Unreachable
 from flowpipe.adapters.files.formats import Format
 from flowpipe.adapters.files.places import place_of
+from flowpipe.adapters.files.tidying import Tidying
 from flowpipe.errors import DataError, Problem, PublishError
 from flowpipe.partition import Slice
 from flowpipe.validation import Model
@@ -213,7 +214,7 @@ class Files:
 
     def maintain(self, dataset: Dataset, upkeep: Upkeep) -> Sequence[str]:
         """Remove what dead runs left: staged files, sidecars without data, uploads that were never completed."""
-        return tidying.tidy(self._folder, layout.template(dataset), upkeep)
+        return Tidying(self._folder, dataset, upkeep).run()
 
     def close(self) -> None:
         """Nothing is held open."""
