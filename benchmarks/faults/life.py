@@ -31,7 +31,7 @@ def command(
     """Run the command in this process; its exit code.
 
     It is watched while it decides, publishes and recovers; when it is killed by the clock, from its beginning if
-    `whole`. `decided` is called when the rows are staged and nothing is decided yet.
+    `whole`. `decided` is called once the first rows are staged and nothing is decided yet.
     """
     from flowpipe.cli import run_command
     from flowpipe.publishing import Publisher
@@ -39,12 +39,13 @@ def command(
     from flowpipe.staging import StagingPass
 
     os.chdir(project)
+    first = [decided] if decided else []
 
     def watched(verb: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(verb)
         def run(*given: Any, **named: Any) -> Any:
-            if decided and verb.__name__ == "decide":
-                decided()
+            if first and verb.__name__ == "decide":
+                first.pop()()
             with instants.watching():
                 return verb(*given, **named)
 

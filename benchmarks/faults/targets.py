@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +25,11 @@ def on_s3(server: S3Server) -> Iterator[Target]:
     root = f"s3://{server.bucket}"
 
     def files(folder: Path, place: str, mode: str) -> Rows:  # noqa: ARG001
-        return _frames([f"{root}/{place}/**/*.{'csv' if 'csv' in mode else 'parquet'}"], environment)
+        import s3fs
+
+        options = {"key": server.key, "secret": server.secret, "endpoint_url": server.endpoint}
+        found = s3fs.S3FileSystem(**options, use_listings_cache=False, skip_instance_cache=True)
+        return _frames({path: found.cat_file(path) for path in found.find(f"{server.bucket}/{place}")})
 
     def delta(folder: Path, place: str, mode: str) -> Rows:  # noqa: ARG001
         return _table(f"{root}/{place}/events", environment)
@@ -51,17 +56,19 @@ def on_postgres(server: PostgresServer) -> Iterator[Target]:
 
 
 def _files(folder: Path, place: str, mode: str) -> Rows:  # noqa: ARG001
-    found = sorted(
-        path
-        for path in (folder / f"{place}.out").rglob("*")
-        if path.suffix in {".parquet", ".csv"} and not path.name.startswith(".")
-    )
-    return _frames(list(map(str, found)), {})
+    return _frames({str(path): path.read_bytes() for path in (folder / f"{place}.out").rglob("*") if path.is_file()})
 
 
-def _frames(paths: list[str], options: dict[str, str]) -> Rows:
-    scan = pl.scan_csv if all(path.endswith(".csv") for path in paths) else pl.scan_parquet
-    return as_rows(scan(paths, storage_options=options or None).collect())
+def _frames(contents: dict[str, bytes]) -> Rows:
+    """The rows of the files that a glob would take for data, each read once and whole."""
+    frames = [
+        (pl.read_csv if path.endswith(".csv") else pl.read_parquet)(io.BytesIO(content))
+        for path, content in sorted(contents.items())
+        if path.endswith((".csv", ".parquet")) and not Path(path).name.startswith(".")
+    ]
+    if not frames:
+        raise FileNotFoundError("there is no file of data")
+    return as_rows(pl.concat(frames))
 
 
 def _delta(folder: Path, place: str, mode: str) -> Rows:  # noqa: ARG001
@@ -79,5 +86,5 @@ def _table(url: str, options: dict[str, str]) -> Rows:
 def _duckdb(folder: Path, place: str, mode: str) -> Rows:  # noqa: ARG001
     import duckdb
 
-    with duckdb.connect(str(folder / f"{place}.out/base.duckdb")) as connection:
+    with duckdb.connect(str(folder / f"{place}.out/base.duckdb"), read_only=True) as connection:
         return as_rows(connection.sql("SELECT * FROM events").pl())

@@ -83,7 +83,7 @@ class TypeSuite(StoreTests):
             store.publish(dataset, frame)
         except DataError:
             return _REFUSED if store.held(dataset) == Held() else "a refused publish left its state"
-        except BaseException as error:  # noqa: BLE001 - a panic of a native library is none of Exception
+        except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
             return f"{type(error).__name__}: {error}"[:300]

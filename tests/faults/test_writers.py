@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import work
-from benchmarks.faults.job import FILE_MODES, Rows, Target
+
+from benchmarks.faults.job import Rows, Target
 from benchmarks.faults.life import Life
 
-STORES = ("files", "files on S3", "delta", "delta on S3", "duckdb", "postgres")
-TABLES = STORES[2:]
+TABLES = ("delta", "duckdb", "postgres")
 # One wins; the other has nothing left to do, or comes second, or is refused.
 CODES = {0, 4}
 
@@ -26,7 +26,7 @@ def place() -> str:
 @pytest.mark.parametrize(
     ("target", "mode"),
     [(store, mode) for store in TABLES for mode in ("overwrite", "replace", "append", "merge")]
-    + [("files", "overwrite"), ("files on S3", "overwrite")],
+    + [("files", "overwrite"), ("files on S3", "overwrite"), ("delta on S3", "append"), ("delta on S3", "overwrite")],
     indirect=["target"],
 )
 def test_another_writer_between_plan_and_publish(target: Target, mode: str, tmp_path: Path) -> None:
@@ -46,15 +46,17 @@ def test_another_writer_between_plan_and_publish(target: Target, mode: str, tmp_
     assert met.rows() == sorted([*calm.rows(), *kept], key=repr)
 
 
-@pytest.mark.parametrize("same", [True, False], ids=["same inputs", "other inputs"])
-@pytest.mark.parametrize(
-    ("target", "mode"),
-    [(store, mode) for store in STORES for mode in ("overwrite", "replace", "append", "merge")
-     if store in TABLES or mode in FILE_MODES],
-    indirect=["target"],
-)  # fmt: skip
-def test_two_runs_race_without_a_lock(target: Target, mode: str, same: bool, tmp_path: Path) -> None:
-    variants = (0, 0 if same else 1)
+# Of the same inputs (0), or of two states of them (1).
+RACES = [(store, mode, 1) for store in ("delta", "postgres", "duckdb") for mode in ("overwrite", "replace", "merge")]
+RACES += [(store, "append", variant) for store in ("delta", "postgres", "files") for variant in (0, 1)]
+RACES += [("duckdb", "append", 0), ("files", "overwrite", 1)]
+RACES += [("files on S3", "overwrite", 1), ("files on S3", "append", 0)]
+RACES += [("delta on S3", "merge", 1), ("delta on S3", "append", 0)]
+
+
+@pytest.mark.parametrize(("target", "mode", "variant"), RACES, indirect=["target"])
+def test_two_runs_race_without_a_lock(target: Target, mode: str, variant: int, tmp_path: Path) -> None:
+    variants = (0, variant)
     right = [one_after_the_other(target, mode, order, tmp_path) for order in set(itertools.permutations(variants))]
     shared = place()
     pair = [Life(target, mode, tmp_path, shared, copy=f"-{number}") for number in range(2)]
@@ -66,8 +68,11 @@ def test_two_runs_race_without_a_lock(target: Target, mode: str, same: bool, tmp
         ended = list(threads.map(lambda life, given: life.run(given, work=racing), pair, arguments))
     told = [life.told(one) for life, one in zip(pair, ended, strict=True)]
     codes = [one.value for one in ended]
-    assert set(codes) <= CODES, told
     assert 0 in codes, told
+    # A DuckDB file belongs to one process at a time, and a run also reads.
+    assert all(code in CODES or (code == 1 and "is held open by process" in text) for code, text in zip(codes, told)), (
+        told
+    )
     assert pair[0].rows() in right, f"{codes}: {told}"
 
 

@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 
 import polars as pl
-from benchmarks.faults.life import command
 
+from benchmarks.faults.life import command
 from flowpipe.testing.kills import Instants
 
 FOREIGN = (-1, date(1999, 1, 1), "foreign", -1, datetime(1999, 1, 1))
@@ -29,7 +29,11 @@ def racing(project: str, arguments: tuple[str, ...], instants: Instants, *, runs
         while len(list(mine.parent.glob(f"{place}-*/decided"))) < runs and time.monotonic() < until:
             time.sleep(0.001)
 
-    return command(project, arguments, instants, decided=wait)
+    try:
+        return command(project, arguments, instants, decided=wait)
+    finally:
+        # A run that has nothing to decide, or fails before it, is not waited for.
+        (mine / "decided").touch()
 
 
 def beside_another(project: str, arguments: tuple[str, ...], instants: Instants, *, store: str) -> int:
@@ -67,13 +71,14 @@ def publishing_on(project: str, rows: int, times: int, instants: Instants) -> in
                 # A DuckDB file belongs to one process at a time, and a reader is one.
                 if "held open" not in str(error) or time.monotonic() > until:
                     raise
+                time.sleep(0.001)
     return 0
 
 
 def _write(store: str, project: Path) -> None:
     place = project.parent / f"{project.name}.out"
     frame = pl.DataFrame([FOREIGN], schema=["id", "day", "kind", "amount", "at"], orient="row")
-    names, values = ", ".join(frame.columns), f"-1, '1999-01-01', 'foreign', -1, '1999-01-01'"
+    names, values = ", ".join(f'"{name}"' for name in frame.columns), "-1, '1999-01-01', 'foreign', -1, '1999-01-01'"
     insert = f"INSERT INTO events ({names}) VALUES ({values})"
     if store == "duckdb":
         import duckdb
