@@ -1,4 +1,4 @@
-"""A publish that is killed leaves the old rows or the new ones, and the next publish of the same rows makes it right."""
+"""A killed publish leaves the old rows or the new ones, and the next publish of the same rows makes it right."""
 
 from __future__ import annotations
 

@@ -73,8 +73,8 @@ class TypeSuite(StoreTests):
         return [f"{problem}: {name}" for name, frame in frames.items() if (problem := self._problem(store, frame))]
 
     def _problem(self, store: Store, frame: pl.DataFrame) -> str | None:
-        dataset = self.dataset()
-        dataset = Dataset("types", self._own(dataset.config, f"types{next(_seen)}"))
+        name = f"types{next(_seen)}"
+        dataset = Dataset(name, self._own(self.dataset().config, name))
         try:
             wanted = frame.cast(pl.Schema(store.adapter.storable(dataset, frame.schema)))
         except (DataError, pl.exceptions.PolarsError):

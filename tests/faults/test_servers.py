@@ -1,4 +1,4 @@
-"""Servers that die and networks that are bad: a run completes or fails cleanly, and the next one makes the tables right.
+"""Servers that die, networks that are bad: a run completes or fails cleanly, and the next one makes the tables right.
 
 Whatever happens, a table holds its old rows or its new ones.
 """
