@@ -1,4 +1,4 @@
-"""The command `python -m benchmarks.faults [--kills N] [--seed N] [--stores ...] [--modes ...]`, which prints one table.
+"""The command `python -m benchmarks.faults [--kills N] [--seed N] [--stores ...] [--modes ...]`, which prints a table.
 
 It exits with 1 if any table differs from that of an undisturbed run.
 """

@@ -24,8 +24,8 @@ _UNITS: tuple[Literal["ms", "us", "ns"], ...] = ("ms", "us", "ns")
 _ZONES = (None, "UTC", "Europe/Berlin", "Asia/Kathmandu")
 _TEXTS = ["", " ", "\0", "a\0b", 'O\'Hare "ü"', "🦆", "e\u0301", "\n\r\t", "\\N", "NULL", "\ufeff", "\u202e"]
 NAMES = (
-    "a b", " a", "a ", 'a"b', "a'b", "a`b", "ü", "日本", "🦆", "select", "order", "user", "a.b", "a,b", "a;b", "a=b", "a:b",
-    "a/b", "a\\b", "a\nb", "a\tb", "a{b}", "(a)", "%", "%s", "$1", "?", "-", "1", "", "source", "target", "rowid",
+    "a b", " a", "a ", 'a"b', "a'b", "a`b", "ü", "日本", "🦆", "select", "order", "user", "a.b", "a,b", "a;b", "a=b",
+    "a:b", "a/b", "a\\b", "a\nb", "a\tb", "a{b}", "(a)", "%", "%s", "$1", "?", "-", "1", "", "source", "target", "rowid",
     "ctid", "xmin", "tableoid", "__index_level_0__", "a" * 63, "a" * 64, "ü" * 32, "a" * 200,
 )  # fmt: skip
 
@@ -100,23 +100,28 @@ def columns() -> st.SearchStrategy[pl.Series]:
 def _values(dtype: pl.DataType) -> st.SearchStrategy[Any]:
     """Values of one type: NULL, those at the edge, any."""
     known: st.SearchStrategy[Any] = st.none() | st.sampled_from(EDGES[dtype]) if EDGES[dtype] else st.none()
+    return known | _any(dtype) if dtype not in _INTS else known | st.integers(*_INTS[dtype])
+
+
+def _any(dtype: pl.DataType) -> st.SearchStrategy[Any]:
+    values: st.SearchStrategy[Any] = st.none()
     match dtype:
         case pl.Float64() | pl.Float32():
-            return known | st.floats(width=64 if isinstance(dtype, pl.Float64) else 32)
+            values = st.floats(width=64 if isinstance(dtype, pl.Float64) else 32)
         case pl.Decimal():
             most, exact = 10 ** (dtype.precision or 38) - 1, Context(prec=40)
-            return known | st.integers(-most, most).map(lambda number: Decimal(number).scaleb(-dtype.scale, exact))
+            values = st.integers(-most, most).map(lambda number: Decimal(number).scaleb(-dtype.scale, exact))
         case pl.String():
-            return known | st.text(max_size=20)
+            values = st.text(max_size=20)
         case pl.Binary():
-            return known | st.binary(max_size=20)
+            values = st.binary(max_size=20)
         case pl.Date():
-            return known | st.dates()
+            values = st.dates()
         case pl.Time():
-            return known | st.times()
+            values = st.times()
         case pl.Datetime():
-            inner = dtype.time_unit == "ns" or dtype.time_zone
-            return known | (st.datetimes(_NEAR, _FAR) if inner else st.datetimes(_FIRST, _LAST))
+            near = dtype.time_unit == "ns" or dtype.time_zone
+            values = st.datetimes(_NEAR, _FAR) if near else st.datetimes(_FIRST, _LAST)
         case pl.Duration():
-            return known | st.timedeltas(timedelta(days=-100_000), timedelta(days=100_000))
-    return known | st.integers(*_INTS[dtype]) if dtype in _INTS else known
+            values = st.timedeltas(timedelta(days=-100_000), timedelta(days=100_000))
+    return values

@@ -1,4 +1,4 @@
-"""What children do beside running the command: wait for each other, meet another writer, run out of disk, publish on."""
+"""What children do beside running the command: wait for each other, meet another writer, have no room, publish on."""
 
 from __future__ import annotations
 

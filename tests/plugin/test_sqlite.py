@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
 from flowpipe_sqlite import Options, SQLite
 
 from flowpipe.adapters import Adapter, Dataset
 from flowpipe.datasets import DatasetConfig
 from flowpipe.testing import AdapterSuite, Store
+
+HERE = Path(__file__).parent
 
 
 class TestSQLite(AdapterSuite):

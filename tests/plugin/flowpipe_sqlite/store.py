@@ -8,7 +8,7 @@ import sqlite3
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -68,8 +68,7 @@ class SQLite:
             yield ("schema_change",), "columns of an sqlite table stay", "use `schema_change: add`"
 
     def pin(self, dataset: Dataset, part: Slice) -> Pin:
-        with self._opened() as database:
-            columns = self._columns_of(database, dataset)
+        with self._reading(dataset) as (database, columns):
             rows = _count(database, dataset, statements.of_slice(dataset.config, part, columns))
             states = {key: state for key, (state, _) in _states(database, dataset).items()}
         wanted = sorted(states)
@@ -81,8 +80,7 @@ class SQLite:
         return Pin(hashlib.sha256(token.encode()).hexdigest()[:16] if known else None, token)
 
     def read(self, dataset: Dataset, part: Slice, pin: Pin, spool: Path) -> pl.LazyFrame:
-        with self._opened() as database:
-            columns = self._columns_of(database, dataset)
+        with self._reading(dataset) as (database, columns):
             where = statements.of_slice(dataset.config, part, columns)
             rows = database.execute(f"SELECT * FROM {quoted(str(dataset.config.table))} WHERE {where}").fetchall()
         kept = {name: _KEPT.get(kind, _TYPES[kind]) for name, kind in columns.items()}
@@ -151,6 +149,19 @@ class SQLite:
         """Nothing is kept open."""
 
     @contextmanager
+    def _reading(self, dataset: Dataset) -> Iterator[tuple[sqlite3.Connection, Mapping[str, str]]]:
+        """A connection, and the columns of a table that should be there."""
+        if not self._path.exists():
+            raise Missing(self._shown)
+        with self._opened() as database:
+            columns = _columns(database, dataset)
+            if not columns:
+                tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+                near = nearest(str(dataset.config.table), tables)
+                raise Missing(f"table {dataset.config.table} in {self._shown}", f"table {near}" if near else None)
+            yield database, columns
+
+    @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
         """A connection that rolls back what was not committed."""
         database = sqlite3.connect(self._path, timeout=30, isolation_level=None)
@@ -159,20 +170,9 @@ class SQLite:
         finally:
             database.close()
 
-    def _columns_of(self, database: sqlite3.Connection, dataset: Dataset) -> Mapping[str, str]:
-        if columns := _columns(database, dataset):
-            return columns
-        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        near = nearest(str(dataset.config.table), tables)
-        raise Missing(f"table {dataset.config.table} in {self._shown}", f"table {near}" if near else None)
-
     def _publish(self, database: sqlite3.Connection, publication: Publication) -> None:
-        dataset, part, state, config = (
-            publication.dataset,
-            publication.slice,
-            publication.state,
-            publication.dataset.config,
-        )
+        dataset, part, state = publication.dataset, publication.slice, publication.state
+        config = dataset.config
         database.execute(statements.CREATE_STATE)
         if config.was:
             database.execute(statements.RENAME_STATE, (dataset.name, config.was))
@@ -194,11 +194,8 @@ class SQLite:
         if not there or (part == WHOLE and config.mode in {"overwrite", "replace"}):
             database.execute(statements.FORGET_STATE, (dataset.name,))
         self._change(database, publication, {**staged, **there})
-        parts = json.dumps(dict(state.parts), sort_keys=True)
-        values = dict(
-            zip(("dataset", "slice", "fingerprint", "parts", "rows", "run", "at"), astuple(state), strict=True)
-        )
-        database.execute(statements.WRITE_STATE, (*(values | {"parts": parts}).values(), _count(database, dataset)))
+        values = asdict(state) | {"parts": json.dumps(dict(state.parts), sort_keys=True)}
+        database.execute(statements.WRITE_STATE, (*values.values(), _count(database, dataset)))
 
     def _change(self, database: sqlite3.Connection, publication: Publication, columns: Mapping[str, str]) -> None:
         dataset, config, rows = publication.dataset, publication.dataset.config, _count(database, publication.dataset)
