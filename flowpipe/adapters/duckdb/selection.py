@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any
 
 import duckdb
 
@@ -26,8 +25,6 @@ def source(dataset: Dataset) -> str:
 
 def condition(dataset: Dataset, part: Slice, columns: Mapping[str, str]) -> str | None:
     """What holds for a slice's rows; a query may say it itself, by $start and $end."""
-    if part.new:
-        return sql.above(part.new)
     column = dataset.config.partition.column if dataset.config.partition else None
     return None if dataset.config.query and column is None else sql.of_slice(part, column, columns)
 
@@ -41,7 +38,7 @@ def rows(dataset: Dataset, part: Slice, columns: Mapping[str, str], limit: int |
     return sql.select(source(dataset), wanted, condition(dataset, part, columns), limit)
 
 
-def parameters(dataset: Dataset, part: Slice) -> dict[str, Any]:
+def parameters(dataset: Dataset, part: Slice) -> dict[str, datetime]:
     """`$start` and `$end` of a query, as wall-clock times of the window; a whole read has no bounds."""
     window, query = part.window, dataset.config.query
     start, end = (window.start, window.end) if window else (datetime(1, 1, 1), datetime(9999, 12, 31))  # noqa: DTZ001

@@ -12,8 +12,9 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from flowpipe.adapters import Dataset, Publication, Staged, State, changes, refuse_append, sql, versions
-from flowpipe.adapters.duckdb import fitting
+from flowpipe.adapters import Dataset, Publication, Staged, State, changes, sql, versions
+from flowpipe.adapters.duckdb import contents, fitting
+from flowpipe.adapters.duckdb.contents import Contents
 from flowpipe.adapters.duckdb.selection import SCHEMA
 from flowpipe.errors import DataError, PublishError
 
@@ -24,6 +25,7 @@ class Remembered:
 
     state: State
     table_rows: int | None
+    contents: Contents | None
 
 
 def publish(cursor: duckdb.DuckDBPyConnection, publication: Publication, source: str) -> None:
@@ -61,11 +63,13 @@ def states(cursor: duckdb.DuckDBPyConnection, dataset: Dataset) -> dict[str, Rem
         return {}
     names = [name for name in (dataset.config.was, dataset.name) if name]
     rows = [row for name in names for row in cursor.execute(sql.READ_STATE, [name]).fetchall()]
+    measured = {part: each for name in names for part, each in contents.remembered(cursor, name).items()}
     found: dict[str, Remembered] = {}
     for row in rows:
         values = dict(zip(sql.STATE_COLUMNS, row, strict=True))
         table_rows = values.pop("table_rows")
-        found[values["slice"]] = Remembered(State(**values | {"parts": json.loads(values["parts"])}), table_rows)
+        state, part = State(**values | {"parts": json.loads(values["parts"])}), str(values["slice"])
+        found[part] = Remembered(state, table_rows, measured.get(part))
     return found
 
 
@@ -93,12 +97,16 @@ def _publish(cursor: duckdb.DuckDBPyConnection, publication: Publication, source
     name, config = str(dataset.config.table), dataset.config
     table = sql.qualified(name, SCHEMA)
     cursor.execute(sql.CREATE_STATE)
+    contents.prepare(cursor)
     if config.was:
         cursor.execute(sql.RENAME_STATE, [dataset.name, config.was])
-    before = states(cursor, dataset).get(part.key) if fitting.columns(cursor, name) else None
+    there = fitting.columns(cursor, name)
+    before = states(cursor, dataset).get(part.key) if there else None
     if before and (before.state.run, before.state.fingerprint) == (state.run, state.fingerprint):
         return
-    refuse_append(publication, before.state if before else None)
+    if before and config.mode == "append":
+        message = f"slice {part} of {dataset.name} was appended by run {before.state.run} already"
+        raise PublishError(message, hint="appending it again would double its rows; delete them and its state first")
     new = fitting.fit(cursor, dataset, described(cursor, source, {}))
     if new or (part.kind == "whole" and config.mode in {"overwrite", "replace"}):
         cursor.execute(sql.FORGET_STATE, [dataset.name])
@@ -109,6 +117,10 @@ def _publish(cursor: duckdb.DuckDBPyConnection, publication: Publication, source
     parts = json.dumps(dict(state.parts), sort_keys=True)
     values = [state.dataset, state.slice, state.fingerprint, parts, state.rows, state.run, state.published_at, after]
     cursor.execute(sql.UPSERT_STATE, values)
+    columns = fitting.columns(cursor, name)
+    if columns != there:
+        contents.forget(cursor, dataset.name)
+    contents.remember(cursor, dataset.name, part.key, contents.measure(cursor, dataset, part, columns))
 
 
 def _change(cursor: duckdb.DuckDBPyConnection, publication: Publication, table: str, source: str) -> None:

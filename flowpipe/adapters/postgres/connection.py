@@ -22,9 +22,11 @@ _ATTEMPTS, _LONGEST_WAIT = 12, 4
 class Session:
     """One transaction; statements name their parameters `$1`, `$2`, whichever driver runs them."""
 
-    def __init__(self, cursor: Any) -> None:
+    def __init__(self, cursor: Any, schema: str) -> None:
         self.cursor = cursor
         self.doing: tuple[str, str] | None = None
+        self.spent = False
+        self._schema = schema
 
     def rows(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """What a statement gives; nothing where it is no query."""
@@ -37,10 +39,19 @@ class Session:
 
     @contextlib.contextmanager
     def told_as(self, doing: str, hint: str) -> Iterator[None]:
-        """What fails inside is told so: it is the user's statement, and not the fault of the rows."""
-        self.doing = (doing, hint)
+        """What fails inside is told so: it is the user's statement, and not the fault of the rows.
+
+        Whatever it sets ends with it, or with the connection.
+        """
+        self.doing, self.spent = (doing, hint), True
         yield
         self.doing = None
+        self.at_home()
+
+    def at_home(self) -> None:
+        """The store's tables come first where a statement names no schema."""
+        path = "quote_ident($1) || ', ' || current_setting('search_path')"
+        self.rows(f"SELECT set_config('search_path', {path}, false)", [self._schema])
 
 
 class Refused(Exception):
@@ -166,18 +177,28 @@ class Server:
         try:
             connection = self._idle[driver].pop() if self._idle[driver] else self._connect(driver)
         except Exception as error:
-            raise _refused(driver, error, lost=True) from error
+            if refusal := driver.refusal(error):
+                raise Refused(refusal, lost=True) from error
+            raise
         cursor = connection.cursor()
-        session = Session(cursor)
+        session = self._session(cursor)
         try:
             result = work(session)
             cursor.close()
             connection.commit()
         except BaseException as error:
             lost = not self._back_out(driver, connection, cursor)
-            raise _refused(driver, error, session.doing, lost=lost) from error
-        self._idle[driver].append(connection)
+            if refusal := driver.refusal(error):
+                raise Refused(refusal, session.doing, lost=lost) from error
+            raise
+        if session.spent:
+            _close(connection)
+        else:
+            self._idle[driver].append(connection)
         return result
+
+    def _session(self, cursor: Any) -> Session:
+        return Session(cursor, self._options.schema_)
 
     def _back_out(self, driver: _Driver, connection: Any, cursor: Any) -> bool:
         """Roll back, if the server is there: else all connections to it are gone."""
@@ -186,7 +207,7 @@ class Server:
             connection.rollback()
             # Where no transaction had begun a rollback succeeds without a server, too.
             with contextlib.closing(connection.cursor()) as probe:
-                Session(probe).rows("SELECT 1")
+                self._session(probe).rows("SELECT 1")
             connection.rollback()
         except Exception:  # noqa: BLE001 - what has failed is told already
             for each in (connection, *self._idle[driver]):
@@ -200,23 +221,13 @@ class Server:
         connection = driver.connect(self._options)
         self._answered = True
         cursor = connection.cursor()
-        session = Session(cursor)
+        session = self._session(cursor)
         for name, value in self._options.settings.items():
-            session.rows("SELECT set_config($1, $2, false)", [name, value])
-        # The store's tables come first where a query or `after_publish:` names no schema.
-        path = "quote_ident($1) || ', ' || current_setting('search_path')"
-        session.rows(f"SELECT set_config('search_path', {path}, false)", [self._options.schema_])
+            session.rows("SELECT set_config(name, $2, false) FROM pg_settings WHERE name = $1", [name, value])
+        session.at_home()
         cursor.close()
         connection.commit()
         return connection
-
-
-def _refused(
-    driver: _Driver, error: BaseException, doing: tuple[str, str] | None = None, *, lost: bool
-) -> BaseException:
-    """An error of a driver as a refusal; any other as it is."""
-    refusal = driver.refusal(error)
-    return error if refusal is None else Refused(refusal, doing, lost=lost)
 
 
 def _close(connection: Any) -> None:

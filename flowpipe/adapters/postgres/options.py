@@ -4,6 +4,7 @@ from __future__ import annotations
 
 # Annotations are no texts here: Pydantic would compile each at every start.
 import os
+from importlib.util import find_spec
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -14,7 +15,23 @@ from flowpipe.validation import MalformedError, Model
 
 _PARTS = ("host", "port", "user", "password", "dbname", "sslmode")
 # A server that does not answer is not waited for longer; the name is what its list of connections shows.
-_ALWAYS: dict[str, Any] = {"application_name": "flowpipe", "connect_timeout": 15}
+_ALWAYS: dict[str, Any] = {
+    "application_name": "flowpipe",
+    "connect_timeout": 15,
+    "client_encoding": "UTF8",
+    "keepalives_idle": 60,
+}
+# The text forms of values must not depend on the server. Where a client's machine is gone, its locks soon are, too.
+_SETTINGS = {
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "default_transaction_isolation": "read committed",
+    "client_connection_check_interval": "5s",
+    "tcp_keepalives_idle": "60",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "6",
+}
 _EXAMPLE = "write it like postgresql://user@host:5432/dbname"
 
 
@@ -31,6 +48,13 @@ class Options(Model):
     schema_: str = Field("public", alias="schema", description="where tables without a schema and the states are")
     statement_timeout: Duration | None = Field(None, description="how long one statement may run")
     lock_timeout: Duration | None = Field(None, description="how long to wait for somebody else's lock")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_drivers(cls, options: Any) -> Any:
+        if not all(map(find_spec, ("psycopg", "adbc_driver_postgresql"))):
+            raise MalformedError("psycopg and ADBC are not installed", "pip install 'flowpipe-etl[postgres]'")
+        return options
 
     @field_validator("dsn")
     @classmethod
@@ -79,8 +103,8 @@ class Options(Model):
 
     @property
     def settings(self) -> dict[str, str]:
-        """What every session is set to; the text forms of values must not depend on the server."""
+        """What every session is set to, where the server knows it."""
         timeouts = {"statement_timeout": self.statement_timeout, "lock_timeout": self.lock_timeout}
-        return {"TimeZone": "UTC", "DateStyle": "ISO, YMD", "IntervalStyle": "postgres"} | {
+        return _SETTINGS | {
             name: f"{round(duration(text).total_seconds() * 1000)}ms" for name, text in timeouts.items() if text
         }
