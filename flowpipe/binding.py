@@ -222,6 +222,8 @@ class Binder:
             if number:
                 hint = "load the other by a pipeline of its own"
                 self.problems.append(Problem(f"{head} is the second", where, hint))
+            elif not read.trigger:
+                self.problems.append(Problem(f"{head} needs `trigger: true`", where, "take `trigger:` out"))
             elif config.partitions:
                 hint = "take one of them out"
                 self.problems.append(Problem(f"{head} and `partitions:` exclude each other", where, hint))

@@ -80,11 +80,8 @@ def choose(
         return Choice(write, "run", stale, parts, None if force else onto)
     if not_yet:
         free = sorted(name.removeprefix("values.") for name in not_yet if name.startswith("values."))
-        reasons = (
-            *(f"after {name}" for name in dict.fromkeys(waits.values())),
-            *(f"asks {name} first" for name in free),
-        )
-        return Choice(write, "ask", reasons, parts)
+        reasons = [f"after {name}" for name in dict.fromkeys(waits.values())] + [f"asks {name} first" for name in free]
+        return Choice(write, "ask", tuple(reasons), parts)
     return Choice(write, "skip", ("up to date",), parts)
 
 

@@ -130,14 +130,17 @@ def of_slice(part: Slice, column: str | None, columns: Mapping[str, str]) -> str
     raise DataError(f'the partition column "{column}" is {kind}, not a date or a timestamp')
 
 
-def above(new: NewRows) -> str:
-    """The condition for new rows, whose bounds are the parameters `$low` (after the first load) and `$high`.
+_PLACEHOLDERS = {"low": "$low", "high": "$high"}
+
+
+def above(new: NewRows, bounds: Mapping[str, str] = _PLACEHOLDERS) -> str:
+    """The condition for new rows; `bounds` is how their `low` (after the first load) and `high` stand in a statement.
 
     >>> above(NewRows("at", 1, 2))
     '"at" <= $high AND "at" > $low'
     """
     name = quoted(new.column)
-    return f"{name} <= $high" + (f" AND {name} > $low" if new.low is not None else "")
+    return f"{name} <= {bounds['high']}" + (f" AND {name} > {bounds['low']}" if new.low is not None else "")
 
 
 def bounds(new: NewRows | None) -> dict[str, Any]:

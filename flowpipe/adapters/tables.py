@@ -13,9 +13,9 @@ from urllib.parse import quote
 import polars as pl
 
 from flowpipe import partition
-from flowpipe.adapters import Dataset, Pin, Publication, Staged, StagingPlace, State, sql
+from flowpipe.adapters import Dataset, Pin, Publication, Staged, StagingPlace, State, refuse_append, sql
 from flowpipe.dtypes import is_wider
-from flowpipe.errors import PublishError, unknown
+from flowpipe.errors import unknown
 from flowpipe.partition import Slice
 
 Finding = tuple[tuple[str, ...], str, str | None]
@@ -88,7 +88,9 @@ def bounds(part: Slice) -> dict[str, datetime]:
 
 
 def condition(dataset: Dataset, part: Slice, columns: Mapping[str, str]) -> str | None:
-    """What holds for a slice's rows; a query may say it itself, by $start and $end."""
+    """What holds for a slice's rows, or for the new ones; a query may say it itself, by $start and $end."""
+    if part.new:
+        return sql.above(part.new)
     column = dataset.config.partition.column if dataset.config.partition else None
     return None if dataset.config.query and column is None else sql.of_slice(part, column, columns)
 
@@ -140,7 +142,5 @@ def is_published(publication: Publication, before: State | None) -> bool:
         return False
     if (before.run, before.fingerprint) == (publication.state.run, publication.state.fingerprint):
         return True
-    if publication.dataset.config.mode == "append":
-        message = f"slice {publication.slice} of {publication.dataset.name} was appended by run {before.run} already"
-        raise PublishError(message, hint="appending it again would double its rows; delete them and its state first")
+    refuse_append(publication, before)
     return False

@@ -319,6 +319,16 @@ def test_a_staged_file_that_is_gone_is_said(store: Store) -> None:
         )
 
 
+def test_a_staged_file_that_lost_its_end_is_not_staged(store: Store) -> None:
+    publication = store.stage(file("a.parquet"), rows("2013-01", 1))
+    assert store.adapter.is_staged(publication.staged)
+    staged = Path(publication.staged.files[0].path)
+    staged.write_bytes(staged.read_bytes()[:-1])
+    assert not store.adapter.is_staged(publication.staged)
+    with pytest.raises(PublishError, match="its staged file is gone"):
+        store.adapter.publish(publication)
+
+
 FULL_DISK = """
 import pickle, resource, signal, sys
 from pathlib import Path
@@ -748,6 +758,14 @@ def test_what_json_has_no_text_for_is_refused(store: Store) -> None:
             )
         ]
         assert store.held(file(f"a.{ending}")) == Held()
+
+
+def test_a_torn_json_file_is_not_an_empty_one(store: Store) -> None:
+    at(store, "a.json").write_text("[")
+    with pytest.raises(pl.exceptions.ComputeError):
+        store.read(file("a.json"))
+    at(store, "a.json").write_text("[]")
+    assert store.read(file("a.json")).is_empty()
 
 
 def test_a_time_of_the_sun_is_refused_as_text(store: Store) -> None:

@@ -365,6 +365,16 @@ def test_a_connection_cut_while_uploading_leaves_the_old_object(
     assert bucket.held(dataset) == Held(publication.state)
 
 
+def test_text_of_several_parts_is_known_by_its_tag_too(bucket: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "_PART", 5 * 2**20)
+    fs, root = fs_of(bucket)
+    monkeypatch.setattr(fs, "open", None)  # whoever hashes an object opens it
+    frame = pl.DataFrame({"id": range(1_600_000)}).with_columns(day=date(2013, 1, 1))
+    published = bucket.publish(file("a.csv"), frame)
+    assert fs.info(f"{root}a.csv")["ETag"].endswith('-6"')
+    assert bucket.held(file("a.csv")) == Held(published.state)
+
+
 def tidy(store: Store, dataset: Dataset, *, hours: float = -1, live: Any = (), dry_run: bool = False) -> list[str]:
     assert isinstance(store.adapter, Maintainable)
     return list(store.adapter.maintain(dataset, Upkeep(frozenset(live), timedelta(hours=hours), dry_run)))
@@ -448,8 +458,21 @@ def test_http_is_read(served: tuple[Store, Path]) -> None:
     assert not store.adapter.is_empty(file("in/a.csv"), WHOLE)
     pin = store.adapter.pin(file("in/a.csv"), WHOLE)
     assert pin.version is not None
+    several = store.adapter.pin(file("in/*.csv"), WHOLE)
     os.utime(folder / "in" / "a.csv", (1, 1))
     assert store.adapter.pin(file("in/a.csv"), WHOLE).version != pin.version
+    assert several.version is not None
+    assert store.adapter.pin(file("in/*.csv"), WHOLE).version not in {several.version, None}
+
+
+def test_no_listing_is_remembered_even_where_it_was_asked_for(served: tuple[Store, Path]) -> None:
+    store, folder = served
+    assert isinstance(store.adapter, Files)
+    options = Options(url=store.adapter._url, options={"use_listings_cache": True})
+    asked = Store(Files(options, store.folder), store.folder)
+    for number in (1, 2):
+        (folder / f"{number}.csv").write_text(f"id\n{number}\n")
+        assert asked.ids(file("*.csv")) == [*range(1, number + 1)]
 
 
 def test_http_is_never_written(served: tuple[Store, Path]) -> None:

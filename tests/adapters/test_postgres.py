@@ -169,8 +169,8 @@ def test_a_slice_is_appended_once_even_by_another_fingerprint(store: PostgresSto
     with pytest.raises(PublishError) as caught:
         store.publish(dataset, rows("2013-01", 2), month("2013-01"), fingerprint="f2", run="run2")
     assert str(caught.value) == (
-        "slice 2013-01 of delays was appended by run run1 already\n"
-        "  hint: appending it again would double its rows; delete them and its state first"
+        "delays (2013-01) was already appended by run run1; a slice is never appended twice\n"
+        "  hint: delete its rows and append under another slice, or use `mode: replace`"
     )
     store.sql("DELETE FROM delays")
     assert store.held(dataset, month("2013-01")) == Held(state("delays", month("2013-01"), 1))

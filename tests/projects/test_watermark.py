@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import duckdb
 import polars as pl
+import psycopg
 import pytest
 
+from flowpipe.testing.servers import PostgresServer
 from tests.conftest import ProjectFolder
 
 Make = Callable[[dict[str, str]], ProjectFolder]
@@ -148,3 +150,28 @@ def test_a_column_that_is_not_there(project: ProjectFolder) -> None:
         3,
         'error: unknown watermark of orders: column "att"\n  hint: did you mean "at"? known: amount, at, id\n',
     )
+
+
+def test_of_postgres_by_bound_parameters(project: ProjectFolder, postgres_server: PostgresServer) -> None:
+    profile = FILES["conf/profiles/dev.yml"].replace(
+        "{adapter: duckdb, database: data/source.duckdb}",
+        '{adapter: postgres, dsn: "${env:WAREHOUSE_DSN}", schema: wm}',
+    )
+    project.write({"conf/profiles/dev.yml": profile})
+    server = dict(postgres_server.environment)
+
+    def loaded(*statements: str) -> str:
+        with psycopg.connect(postgres_server.dsn) as connection:
+            for statement in statements:
+                connection.execute(statement)
+        done = project.flowpipe("run", **server)
+        assert done.code == 0, done.err
+        return done.out
+
+    table = "CREATE TABLE wm.orders (id bigint, at timestamptz, amount bigint)"
+    first = loaded("DROP SCHEMA IF EXISTS wm CASCADE", "CREATE SCHEMA wm", table)
+    assert "logged 0 rows, latest 0 rows" in first
+    assert "logged 2 rows" in loaded("INSERT INTO wm.orders VALUES (1, '2024-01-01Z', 5), (2, '2024-01-02Z', 6)")
+    assert "up to date" in loaded()
+    assert "logged 1 row" in loaded("INSERT INTO wm.orders VALUES (1, '2024-01-02 00:00:00.000001Z', 7), (3, NULL, 1)")
+    assert (logged(project), latest(project)) == ([(1, 5), (1, 7), (2, 6)], [(1, 7), (2, 6)])

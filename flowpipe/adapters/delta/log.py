@@ -52,7 +52,7 @@ class Log:
         self.table = table
         self.version = table.version()
         self._transactions = Transactions(table, folder)
-        self._folder = folder
+        self.folder = folder
         self._commits: dict[int, Commit | None] = {}
         self._files: dict[int, dict[tuple[str, str], Published]] = {}
 
@@ -77,7 +77,6 @@ class Log:
         """The last published state of each slice that has one; the dataset's former name counts."""
         found: dict[str, Published] = {}
         names = [name for name in (dataset.name, dataset.config.was) if name]
-        self._transactions.prepare(len(slices))
         for key in slices:
             hashes = (self._transactions.version(app_id(name, key)) for name in names)
             hashed = next((one for one in hashes if one is not None), None)
@@ -90,7 +89,7 @@ class Log:
     def _file(self, hashed: int) -> Mapping[tuple[str, str], Published]:
         """The states of one commit by dataset and slice; empty when their file is gone."""
         if hashed not in self._files:
-            text = self._folder.read(state_path(self._folder, hashed))
+            text = self.folder.read(state_path(self.folder, hashed))
             content = json.loads(text) if text is not None else {"states": []}
             states = (State(**one) for one in content["states"])
             self._files[hashed] = {(one.dataset, one.slice): Published(one, content["version"]) for one in states}
@@ -131,7 +130,7 @@ class Log:
     def commit(self, version: int) -> Commit | None:
         """One entry, read from its file: `history()` numbers versions wrongly where a writer left no commitInfo."""
         if version not in self._commits:
-            self._commits[version] = read_commit(self._folder, version)
+            self._commits[version] = read_commit(self.folder, version)
         return self._commits[version]
 
 

@@ -14,6 +14,7 @@ from deltalake.table import TableMerger
 from flowpipe.adapters import Publication, versions
 from flowpipe.adapters.delta import history
 from flowpipe.adapters.delta import schema as types
+from flowpipe.adapters.delta.actions import gone
 from flowpipe.adapters.delta.bounds import Bounds, identifier
 from flowpipe.adapters.delta.folder import Folder
 from flowpipe.datasets import DatasetConfig
@@ -42,7 +43,11 @@ class Rewrite:
 
         Raises:
             DataError: `missing:` would take too many rows.
+            PublishError: a staged file is not there.
         """
+        for file in self.publication.staged.files:
+            if not self.folder.exists(self.folder.path_of(file.path)):
+                raise gone(self.publication, file.path)
         match self.config.mode:
             case "merge":
                 self._merge()

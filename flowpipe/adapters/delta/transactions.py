@@ -13,25 +13,24 @@ from deltalake import DeltaTable
 
 from flowpipe.adapters.delta.folder import Folder
 
-_FEW = 8
+_FEW = 6
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\.parquet")
 
 
 class Transactions:
-    """The application transactions of one opened table."""
+    """The application transactions of one opened table; once more than a few are asked for, all are read."""
 
     def __init__(self, table: DeltaTable, folder: Folder) -> None:
         self._table = table
         self._folder = folder
+        self._asked = 0
         self._all: dict[str, int] | None = None
-
-    def prepare(self, number: int) -> None:
-        """Read them all where more than a few will be asked for."""
-        if number > _FEW and self._all is None:
-            self._all = transactions(self._folder, self._table.version())
 
     def version(self, app_id: str) -> int | None:
         """The last version that an application committed; None: it never did."""
+        self._asked += 1
+        if self._asked == _FEW:
+            self._all = transactions(self._folder, self._table.version())
         if self._all is not None:
             return self._all.get(app_id)
         return self._table.transaction_version(app_id)

@@ -100,7 +100,9 @@ class Folder:
         if not is_glob(pattern):
             found = self.info(pattern)
             return [found] if found else []
-        return [file for file in self.glob(pattern) if not _is_hidden(file.path)]
+        visible = [file for file in self.glob(pattern) if not _is_hidden(file.path)]
+        # The index page of an HTTP server tells nothing but names.
+        return [file if file.version is not None else self.info(file.path) or file for file in visible]
 
     def glob(self, pattern: str) -> list[Found]:
         """All files that match, hidden ones too; only what is below the pattern's first folders is listed."""

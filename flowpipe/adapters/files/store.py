@@ -86,7 +86,12 @@ class Files:
         """
         form, files = layout.format_of(dataset), [Found(*fields) for fields in json.loads(pin.token)]
         published = self._published(dataset, files)
-        kept = [number for number, file in enumerate(files) if file.size > form.empty_bytes]
+        # A file of a few bytes that is not as it was published may as well be torn.
+        kept = [
+            number
+            for number, file in enumerate(files)
+            if file.size > (form.empty_bytes if published[number] else min(form.empty_bytes, 0))
+        ]
         if not kept:
             return pl.LazyFrame(schema=published[0])
         paths = self._place.scannable(form, [files[number] for number in kept], spool)
@@ -204,8 +209,8 @@ class Files:
         return False
 
     def is_staged(self, staged: Staged) -> bool:
-        """Whether every staged file still is there."""
-        return all(Path(file.path).exists() for file in staged.files)
+        """Whether every staged file still is there, and whole: a power cut may have taken its end."""
+        return all(_size(Path(file.path)) == file.bytes for file in staged.files)
 
     def discard(self, staged: Staged) -> None:
         """Remove staged files; a published one has its own name."""
@@ -261,6 +266,10 @@ class Files:
             return [ask(thing) for thing in things]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             return list(pool.map(ask, things))
+
+
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.exists() else None
 
 
 def _same_run(held: State, wanted: State) -> bool:

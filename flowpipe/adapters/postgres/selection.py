@@ -41,14 +41,26 @@ def bounds(dataset: Dataset, part: Slice) -> tuple[str, list[str]]:
     values = {"TimeZone": str(part.window.start.tzinfo) if part.window else "UTC"}
     if dataset.config.query:
         values |= {f"flowpipe.{name}": value.isoformat(" ") for name, value in tables.bounds(part).items()}
+    if part.new:
+        # Values in the text form that PostgreSQL reads; its own NULL where there is no row at all.
+        new = sql.bounds(part.new).items()
+        values |= {f"flowpipe.{name}": "" if value is None else str(value) for name, value in new}
     calls = [f"set_config('{name}', ${number}, true)" for number, name in enumerate(values, 1)]
     return f"SELECT {', '.join(calls)}", list(values.values())
+
+
+def condition(dataset: Dataset, part: Slice, columns: Mapping[str, str]) -> str | None:
+    """What holds for a slice's rows, or for the new ones, whose bounds are settings of the transaction."""
+    if part.new is None:
+        return tables.condition(dataset, part, columns)
+    kind = columns[part.new.column]
+    return sql.above(part.new, {n: f"NULLIF(current_setting('flowpipe.{n}'), '')::{kind}" for n in ("low", "high")})
 
 
 def rows(dataset: Dataset, part: Slice, columns: Mapping[str, str], schema: str) -> str:
     """The statement that gives a slice's rows."""
     wanted = [types.read(name, kind) for name, kind in columns.items()]
-    return sql.select(source(dataset, schema), wanted, tables.condition(dataset, part, columns))
+    return sql.select(source(dataset, schema), wanted, condition(dataset, part, columns))
 
 
 def check(dataset: Dataset) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ import contextlib
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import polars as pl
 from pydantic import BaseModel
@@ -76,6 +76,15 @@ class Postgres(Database):
 
         self._server.move(stream)
         return pl.scan_parquet(target, glob=False)
+
+    def newest(self, dataset: Dataset, column: str) -> Any:
+        """The greatest value of a column."""
+
+        def look(session: Session, _: Table) -> Any:
+            query = sql.select(selection.source(dataset, self._schema), [f"max({sql.quoted(column)})"])
+            return session.rows(query)[0][0]
+
+        return self._ask(dataset, partition.WHOLE, look)
 
     def schema(self, dataset: Dataset, part: Slice | None = None) -> Mapping[str, pl.DataType] | None:  # noqa: ARG002
         """The columns as they are read; all slices have the same."""
