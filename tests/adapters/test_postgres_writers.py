@@ -75,7 +75,7 @@ def test_two_processes_append_the_same_slice_to_a_table_that_is_not_there_yet(st
             store, *both, meanwhile=lambda: until(lambda: len(store.sql(WAITING)[0]) == 2) and other.close()
         )
     assert (won, lost) == (0, 4)
-    assert "slice 2013-01 of delays was appended by run " in said
+    assert "delays (2013-01) was already appended by run " in said
     assert len(store.ids(dataset)) == 1000
 
 

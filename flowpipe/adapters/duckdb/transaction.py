@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from flowpipe.adapters import Dataset, Publication, Staged, State, changes, sql, versions
+from flowpipe.adapters import Dataset, Publication, Staged, State, changes, sql, tables, versions
 from flowpipe.adapters.duckdb import contents, fitting
 from flowpipe.adapters.duckdb.contents import Contents
 from flowpipe.adapters.duckdb.selection import SCHEMA
@@ -61,15 +60,13 @@ def states(cursor: duckdb.DuckDBPyConnection, dataset: Dataset) -> dict[str, Rem
     """What is remembered of a dataset, under its name or the one it had before, by slice."""
     if not cursor.execute(sql.COLUMNS, [SCHEMA, sql.STATE_TABLE]).fetchall():
         return {}
-    names = [name for name in (dataset.config.was, dataset.name) if name]
+    names = tables.known_names(dataset)
     rows = [row for name in names for row in cursor.execute(sql.READ_STATE, [name]).fetchall()]
     measured = {part: each for name in names for part, each in contents.remembered(cursor, name).items()}
     found: dict[str, Remembered] = {}
     for row in rows:
-        values = dict(zip(sql.STATE_COLUMNS, row, strict=True))
-        table_rows = values.pop("table_rows")
-        state, part = State(**values | {"parts": json.loads(values["parts"])}), str(values["slice"])
-        found[part] = Remembered(state, table_rows, measured.get(part))
+        state, table_rows = tables.state(row)
+        found[state.slice] = Remembered(state, table_rows, measured.get(state.slice))
     return found
 
 
@@ -93,7 +90,7 @@ def _broken(dataset: Dataset, text: str) -> DataError:
 
 
 def _publish(cursor: duckdb.DuckDBPyConnection, publication: Publication, source: str) -> None:
-    dataset, state, part = publication.dataset, publication.state, publication.slice
+    dataset, part = publication.dataset, publication.slice
     name, config = str(dataset.config.table), dataset.config
     table = sql.qualified(name, SCHEMA)
     cursor.execute(sql.CREATE_STATE)
@@ -102,11 +99,8 @@ def _publish(cursor: duckdb.DuckDBPyConnection, publication: Publication, source
         cursor.execute(sql.RENAME_STATE, [dataset.name, config.was])
     there = fitting.columns(cursor, name)
     before = states(cursor, dataset).get(part.key) if there else None
-    if before and (before.state.run, before.state.fingerprint) == (state.run, state.fingerprint):
+    if tables.is_published(publication, before.state if before else None):
         return
-    if before and config.mode == "append":
-        message = f"slice {part} of {dataset.name} was appended by run {before.state.run} already"
-        raise PublishError(message, hint="appending it again would double its rows; delete them and its state first")
     new = fitting.fit(cursor, dataset, described(cursor, source, {}))
     if new or (part.kind == "whole" and config.mode in {"overwrite", "replace"}):
         cursor.execute(sql.FORGET_STATE, [dataset.name])
@@ -114,9 +108,7 @@ def _publish(cursor: duckdb.DuckDBPyConnection, publication: Publication, source
     _change(cursor, publication, table, source)
     after = number(cursor, sql.count(table))
     cursor.execute(sql.FOLLOW_STATE, [dataset.name, rows, after])
-    parts = json.dumps(dict(state.parts), sort_keys=True)
-    values = [state.dataset, state.slice, state.fingerprint, parts, state.rows, state.run, state.published_at, after]
-    cursor.execute(sql.UPSERT_STATE, values)
+    cursor.execute(sql.UPSERT_STATE, tables.state_row(publication.state, after))
     columns = fitting.columns(cursor, name)
     if columns != there:
         contents.forget(cursor, dataset.name)
