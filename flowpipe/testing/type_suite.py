@@ -24,9 +24,7 @@ _seen = itertools.count()
 
 
 class TypeSuite(StoreTests):
-    """The part of `AdapterSuite` that is about types; `keeps_types` is false for text formats, which have none."""
-
-    keeps_types = True
+    """The part of `AdapterSuite` that is about types."""
 
     def test_values_at_the_edges_of_every_type(self, store: Store) -> None:
         wrong = []
@@ -88,19 +86,17 @@ class TypeSuite(StoreTests):
             if isinstance(error, KeyboardInterrupt):
                 raise
             return f"{type(error).__name__}: {error}"[:300]
-        return self._difference(store.read(dataset), wanted)
+        return _difference(store.read(dataset), wanted)
 
-    def _difference(self, found: pl.DataFrame, wanted: pl.DataFrame) -> str | None:
-        if not self.keeps_types:
-            same = (found.columns, found.height) == (wanted.columns, wanted.height)
-            return None if same else f"{found.shape} of {found.columns[:5]} came back"
-        if "n" in found.columns:
-            found = found.sort("n")
-        try:
-            assert_frame_equal(found, wanted, check_exact=True)
-        except AssertionError as error:
-            return str(error)[:400]
-        return None
+
+def _difference(found: pl.DataFrame, wanted: pl.DataFrame) -> str | None:
+    if "n" in found.columns:
+        found = found.sort("n")
+    try:
+        assert_frame_equal(found, wanted, check_exact=True)
+    except AssertionError as error:
+        return str(error)[:400]
+    return None
 
 
 def _numbered(column: pl.Series) -> pl.DataFrame:

@@ -25,8 +25,8 @@ _ZONES = (None, "UTC", "Europe/Berlin", "Asia/Kathmandu")
 _TEXTS = ["", " ", "\0", "a\0b", 'O\'Hare "ü"', "🦆", "e\u0301", "\n\r\t", "\\N", "NULL", "\ufeff", "\u202e"]
 NAMES = (
     "a b", " a", "a ", 'a"b', "a'b", "a`b", "ü", "日本", "🦆", "select", "order", "user", "a.b", "a,b", "a;b", "a=b",
-    "a:b", "a/b", "a\\b", "a\nb", "a\tb", "a{b}", "(a)", "%", "%s", "$1", "?", "-", "1", "", "source", "target", "rowid",
-    "ctid", "xmin", "tableoid", "__index_level_0__", "a" * 63, "a" * 64, "ü" * 32, "a" * 200,
+    "a:b", "a/b", "a\\b", "a\nb", "a\tb", "a{b}", "(a)", "%", "%s", "$1", "?", "-", "1", "", "source", "target",
+    "rowid", "ctid", "xmin", "tableoid", "__index_level_0__", "a" * 63, "a" * 64, "ü" * 32, "a" * 200,
 )  # fmt: skip
 
 

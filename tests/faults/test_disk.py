@@ -19,9 +19,7 @@ from benchmarks.faults.life import Life, Work, command
 SMALL, ROWS = 256 * 1024, 150_000
 
 
-@pytest.mark.parametrize(
-    "target", ["files", "delta", "duckdb", "postgres", "files on S3"], indirect=True
-)
+@pytest.mark.parametrize("target", ["files", "delta", "duckdb", "postgres", "files on S3"], indirect=True)
 def test_no_file_can_grow(target: Target, tmp_path: Path) -> None:
     full(target, tmp_path, partial(work.on_a_full_disk, most=SMALL))
 
