@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from flowpipe import executors, loading, partition, pipeline, plan
+from flowpipe import executors, loading, memory, partition, pipeline, plan
 from flowpipe.binding import Binder
 from flowpipe.bound import Bound
 from flowpipe.catalog import Catalog
@@ -114,7 +114,8 @@ class Project:
         now = datetime.now(UTC)
         self._select(selection, now)
         state = profile_state(self.configuration.root, self.profile)
-        with locked(state, wait), Ledger(ledger_path(self.configuration.root)) as ledger:
+        budget = memory.bounded(self.configuration.memory_budget, state / "spill")
+        with locked(state, wait), budget, Ledger(ledger_path(self.configuration.root)) as ledger:
             ledger.sweep()
 
             def emit(record: Record) -> None:

@@ -22,7 +22,7 @@ import polars as pl
 from pydantic import BaseModel, Field
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
 
-from flowpipe import partition
+from flowpipe import memory, partition
 from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Staged, StagingPlace, State, sql
 from flowpipe.adapters.duckdb import selection, transaction, types
 from flowpipe.adapters.duckdb.transaction import Remembered
@@ -181,6 +181,7 @@ class DuckDB:
             with self._opening:
                 if self._connection is None:
                     self._connection = duckdb.connect(str(self._path))
+                    memory.bound(self._connection)
                 cursor = self._connection.cursor()
                 self._users += 1
             try:
