@@ -8,6 +8,7 @@ import os
 import shlex
 import sys
 import traceback
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -118,7 +119,8 @@ def plan(
     Example: flowpipe plan daily_delays --from 2013-06
     """
     from flowpipe import terminal
-    from flowpipe.project import Project, Selection
+    from flowpipe.project import Project
+    from flowpipe.selection import Selection
 
     selection = Selection(tuple(pipelines or ()), tuple(partitions or ()), first, last, force)
     made = Project.load(project, profile=profile, sets=sets or ()).plan(selection)
@@ -149,20 +151,42 @@ def run(
     Example: flowpipe run daily_delays --partition 2013-02 --set params.late_minutes=20
     """
     from flowpipe import terminal
-    from flowpipe.fields import duration
     from flowpipe.progress import Progress
-    from flowpipe.project import Project, Selection
+    from flowpipe.project import Project
+    from flowpipe.selection import Selection
 
-    try:
-        patience = duration(wait)
-    except ValueError as error:
-        raise UsageError(f"--wait: {error}", hint="write it like 30s, 10m or 2h") from None
+    patience = _duration("--wait", wait)
     selection = Selection(tuple(pipelines or ()), tuple(partitions or ()), first, last, force)
     loaded = Project.load(project, profile=profile, sets=sets or ())
     listen: Any = (lambda record: typer.echo(terminal.as_json(record))) if as_json else Progress(nodes=verbose)
     result = loaded.run(selection, on_record=listen, wait=patience, command=shlex.join(sys.argv[1:]))
     if result.error:
         raise result.error
+
+
+@app.command()
+def maintain(
+    datasets: Annotated[list[str] | None, typer.Argument(help="Datasets; all when none is named.")] = None,
+    project: ProjectFolder = Path(),
+    profile: Profile = None,
+    retention: Annotated[str, typer.Option("--retention", help="Keep old versions and orphans so long.")] = "7d",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Compact small files, remove old versions and what killed runs left; visible rows stay as they are.
+
+    Example: flowpipe maintain flights --retention 30d --dry-run
+    """
+    from flowpipe import terminal
+    from flowpipe.project import Project
+
+    loaded = Project.load(project, profile=profile)
+    done = loaded.maintain(datasets or (), retention=_duration("--retention", retention), dry_run=dry_run)
+    for name, lines in done:
+        if as_json:
+            typer.echo(terminal.as_json({"dataset": name, "done": list(lines)}))
+        else:
+            typer.echo("\n".join(f"{name}: {line}" for line in lines or ["nothing to do"]))
 
 
 @app.command()
@@ -209,6 +233,15 @@ def show(
         typer.echo(terminal.as_json(found))
     else:
         display.run(found)
+
+
+def _duration(flag: str, text: str) -> timedelta:
+    from flowpipe.fields import duration
+
+    try:
+        return duration(text)
+    except ValueError as error:
+        raise UsageError(f"{flag}: {error}", hint="write it like 30s, 10m or 2h") from None
 
 
 def main() -> None:

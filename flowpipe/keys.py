@@ -20,7 +20,7 @@ def problems(staged: Staged, config: DatasetConfig) -> list[str]:
     keys = staged.scan().select(key)
     some = pl.any_horizontal(pl.col(name).is_null() for name in key)
     nulls, twice = run_plans(
-        [keys.filter(some).head(_EXAMPLES), keys.group_by(key).len().filter(pl.col("len") > 1).head(_EXAMPLES)]
+        [_first(keys.filter(some), key), _first(keys.group_by(key).len().filter(pl.col("len") > 1), key)]
     )
     found = []
     if nulls.height:
@@ -45,6 +45,11 @@ def newest(staged: Staged, config: DatasetConfig) -> pl.LazyFrame | None:
     best = rows.group_by(key).agg(pl.col(age).max().alias(_NEWEST))
     kept = rows.join(best, on=key, nulls_equal=True).filter(pl.col(age).eq_missing(pl.col(_NEWEST)))
     return kept.drop(_NEWEST)
+
+
+def _first(rows: pl.LazyFrame, key: list[str]) -> pl.LazyFrame:
+    """A few rows, the same each time."""
+    return rows.sort(key).head(_EXAMPLES)
 
 
 def _examples(rows: pl.DataFrame) -> str:

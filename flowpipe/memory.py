@@ -1,7 +1,7 @@
 """How one memory budget reaches the engines: Polars through its settings, DuckDB through its connections.
 
-It bounds what an engine holds back while it sorts, joins and buffers; what is more goes to disk. The working set comes on
-top: what is being decoded, computed and encoded. It is one for the process, since Polars has one.
+It bounds what an engine holds back while it sorts, joins and buffers; what is more goes to disk. The working set comes
+on top: what is being decoded, computed and encoded. It is one for the process, since Polars has one.
 """
 
 from __future__ import annotations

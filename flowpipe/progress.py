@@ -26,8 +26,9 @@ class Progress:
         self._nodes = nodes
         self._status: Any = None  # a `rich.status.Status`, on a terminal
         self._running: dict[str, None] = {}
-        self._outputs: list[Published] = []
-        self._checks: list[Checked] = []
+        # By step: steps that wait to be published together are open at once.
+        self._outputs: dict[str, list[Published]] = {}
+        self._checks: dict[str, list[Checked]] = {}
         self._counts: dict[Outcome, int] = {}
 
     def __call__(self, record: Record) -> None:
@@ -35,7 +36,6 @@ class Progress:
             case RunStarted():
                 line(f"run {record.run}  profile {record.profile}")
             case StepStarted():
-                self._outputs, self._checks = [], []
                 self._show(f"{_step(record)}: {record.reason}")
             case NodeStarted():
                 self._running[record.node] = None
@@ -43,7 +43,7 @@ class Progress:
             case NodeEnded():
                 self._node(record)
             case Checked():
-                self._checks.append(record)
+                self._checks.setdefault(_step(record), []).append(record)
             case Published():
                 self._published(record)
             case StepEnded():
@@ -61,18 +61,21 @@ class Progress:
             line(f"    {record.node}  {record.outcome}{count}  {seconds(record.seconds)}{tries}")
 
     def _published(self, record: Published) -> None:
-        self._outputs.append(record)
         if record.recovered:
             line(f"  {_step(record)}  recovered: {record.dataset} {rows(record.rows)}")
+        else:
+            self._outputs.setdefault(_step(record), []).append(record)
 
     def _step_ended(self, record: StepEnded) -> None:
         self._hide()
         self._running.clear()
         self._counts[record.outcome] = self._counts.get(record.outcome, 0) + 1
-        told = record.reason or ", ".join(f"{output.dataset} {rows(output.rows)}" for output in self._outputs)
+        told = record.reason or ", ".join(
+            f"{output.dataset} {rows(output.rows)}" for output in self._outputs.pop(_step(record), [])
+        )
         outcome = (f"{record.outcome:<9}", COLORS[record.outcome])
         line(f"  {_step(record):<28} ", outcome, f" {told}  {seconds(record.seconds)}")
-        for check in self._checks:
+        for check in self._checks.pop(_step(record), []):
             if check.failed:
                 line(f"    {check.consequence} {rows(check.failed)} of {check.dataset}: {check.check}")
 
@@ -93,5 +96,5 @@ class Progress:
             self._status = None
 
 
-def _step(record: StepStarted | StepEnded | NodeStarted | Published) -> str:
+def _step(record: StepStarted | StepEnded | NodeStarted | Checked | Published) -> str:
     return record.pipeline if record.slice == "all" else f"{record.pipeline} {record.slice}"

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from flowpipe import executors, loading, memory, partition, pipeline, plan
+from flowpipe import executors, loading, memory, pipeline, plan, upkeep
 from flowpipe.binding import Binder
 from flowpipe.bound import Bound
 from flowpipe.catalog import Catalog
@@ -25,26 +25,9 @@ from flowpipe.publishing import Publisher
 from flowpipe.records import Record
 from flowpipe.roots import find_root, ledger_path, profile_state
 from flowpipe.run import Runner, RunResult, locked
+from flowpipe.selection import EVERYTHING, Selection
 from flowpipe.step import Workshop
 from flowpipe.stop import Stop
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which pipelines and windows a plan covers; empty means all."""
-
-    pipelines: tuple[str, ...] = ()
-    partitions: tuple[str, ...] = ()
-    first: str | None = None
-    last: str | None = None
-    force: bool = False
-
-    @property
-    def has_windows(self) -> bool:
-        return bool(self.partitions or self.first or self.last)
-
-
-EVERYTHING = Selection()
 
 
 @dataclass
@@ -113,9 +96,7 @@ class Project:
         """
         now = datetime.now(UTC)
         self._select(selection, now)
-        state = profile_state(self.configuration.root, self.profile)
-        budget = memory.bounded(self.configuration.memory_budget, state / "spill")
-        with locked(state, wait), budget, Ledger(ledger_path(self.configuration.root)) as ledger:
+        with self._alone(wait) as state, Ledger(ledger_path(self.configuration.root)) as ledger:
             ledger.sweep()
 
             def emit(record: Record) -> None:
@@ -129,6 +110,23 @@ class Project:
                 return Runner(shop, name, command, make_plan).run()
             finally:
                 shop.executor.close()
+                self.catalog.close()
+
+    def maintain(
+        self, names: Sequence[str] = (), *, retention: timedelta = timedelta(days=7), dry_run: bool = False
+    ) -> Iterator[tuple[str, Sequence[str]]]:
+        """Tidy what pipelines write: name by name, what was done in lines; `dry_run` only tells.
+
+        Raises:
+            UsageError: no pipeline writes a dataset of this name.
+            LockedError: a run is at work.
+        """
+        datasets = upkeep.written(list(self.check().values()), names)
+        with self._hiding_secrets(), self._alone(timedelta(0)) as state:
+            try:
+                intents = Intents(state / "intents")
+                yield from upkeep.maintain(datasets, self.catalog, intents, retention, dry_run=dry_run)
+            finally:
                 self.catalog.close()
 
     def _workshop(self, now: datetime, state: Path, emit: Callable[[Record], None], *, force: bool) -> Workshop:
@@ -145,6 +143,13 @@ class Project:
             emit=emit,
             stop=stop,
         )
+
+    @contextmanager
+    def _alone(self, wait: timedelta) -> Iterator[Path]:
+        """Hold the profile's lock and keep to its memory; gives the folder of its state."""
+        state = profile_state(self.configuration.root, self.profile)
+        with locked(state, wait), memory.bounded(self.configuration.memory_budget, state / "spill"):
+            yield state
 
     @contextmanager
     def _hiding_secrets(self) -> Iterator[None]:
@@ -194,50 +199,7 @@ class Project:
                 f"no partitions: {', '.join(bound.name for bound in chosen)} runs as a whole",
                 hint="leave out --partition, --from and --to",
             )
-        return [(bound, _windows(bound, selection, now)) for bound in chosen]
-
-
-def _windows(bound: Bound, selection: Selection, now: datetime) -> Sequence[Slice]:
-    """The slices of a pipeline that a selection asks for.
-
-    Raises:
-        UsageError: a partition is not a window of the pipeline's grain.
-    """
-    windows = bound.config.partitions
-    if windows is None or not selection.has_windows:
-        return bound.slices(now)
-
-    def parse(text: str) -> partition.Window:
-        try:
-            return partition.parse(text, windows.every, windows.timezone)
-        except ValueError as error:
-            raise UsageError(f"pipeline {bound.name}: {error}") from None
-
-    if selection.partitions:
-        wanted = [parse(text) for text in selection.partitions]
-        start, end = parse(windows.start), windows.end and parse(windows.end)
-        for window in wanted:
-            if window.start < start.start or (end and window.start > end.start):
-                hint = f"its windows are {start} to {end}" if end else f"its windows begin with {start}"
-                raise UsageError(f"pipeline {bound.name} has no window {window}", hint=hint)
-        return tuple(map(partition.of_window, wanted))
-    slices = bound.slices(now)
-    first = parse(selection.first) if selection.first else None
-    last = parse(selection.last) if selection.last else None
-    if first and last and last.start < first.start:
-        raise UsageError(f"--from {first} is after --to {last}", hint="write the earlier window first")
-    chosen = tuple(
-        part
-        for part in slices
-        if part.window
-        and (not first or first.start <= part.window.start)
-        and (not last or part.window.start <= last.start)
-    )
-    if slices and not chosen:
-        hint = f"its windows are {slices[0]} to {slices[-1]}"
-        asked = " ".join([*([f"from {first}"] if first else []), *([f"to {last}"] if last else [])])
-        raise UsageError(f"pipeline {bound.name} has no window {asked}", hint=hint)
-    return chosen
+        return [(bound, selection.windows(bound, now)) for bound in chosen]
 
 
 def _writers(configuration: Configuration) -> Iterable[Problem]:

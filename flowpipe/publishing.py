@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from flowpipe.adapters import Publication
+from flowpipe.adapters import Batching, Publication
 from flowpipe.catalog import REJECTED, Catalog
 from flowpipe.errors import DataError, FlowpipeError, PublishError
 from flowpipe.intents import Intent, Intents
@@ -24,15 +24,28 @@ class Publisher:
     stop: Stop
     emit: Callable[[Record], None]
 
-    def finish(self, intent: Intent) -> None:
-        """Decide a step and publish it: from the manifest on, if not by this run then by the next one.
+    def decide(self, intent: Intent) -> None:
+        """From here on a step will be published: if not by this run, then by the next one."""
+        self.intents.save(intent)
 
-        Raises:
-            PublishError: a store refused; the manifest stays.
+    def publish(self, intents: Sequence[Intent]) -> list[FlowpipeError | None]:
+        """Publish decided steps together, and say of each what went wrong, in order.
+
+        A store to which slices cost less together gets those of all steps at once; where it refuses, one by one, so
+        that only the steps at fault fail. Their manifests stay, unless nothing of the step ever can be visible.
         """
         with self.stop.held_off():
-            self.intents.save(intent)
-            self._publish(intent)
+            refused = self._together(intents) if len(intents) > 1 else True
+            return [self._finish(intent, published=not refused) for intent in intents]
+
+    def _finish(self, intent: Intent, *, published: bool) -> FlowpipeError | None:
+        try:
+            if not published:
+                self._publish(intent)
+        except FlowpipeError as error:
+            return error
+        self.intents.remove(intent)
+        return None
 
     def recover(self) -> None:
         """Publish what earlier runs had decided; a step whose staged files are gone is left to be run again.
@@ -44,34 +57,56 @@ class Publisher:
             self.stop.check()
             with self.stop.held_off():
                 if all(self._is_there(publication) for publication in intent.publications):
-                    self._publish(intent, recovered=True)
+                    try:
+                        self._publish(intent, recovered=True)
+                    except FlowpipeError as error:
+                        given_up = not self.intents.path(intent).exists()
+                        raise error if given_up else self._with_way_out(error, intent) from error
+                self.intents.remove(intent)
+
+    def _together(self, intents: Sequence[Intent]) -> bool:
+        """Publish all steps' slices dataset by dataset; whether a store refused one, so that some may be left."""
+        every = [(intent, publication) for intent in intents for publication in intent.publications]
+        # Rejected rows first, as within a step.
+        names = sorted({each.dataset.name: None for _, each in every}, key=lambda name: not name.endswith(REJECTED))
+        for name in names:
+            group = [(intent, each) for intent, each in every if each.dataset.name == name]
+            adapter = self.catalog.adapter(group[0][1].dataset)
+            try:
+                if isinstance(adapter, Batching):
+                    adapter.publish_all([each for _, each in group])
                 else:
-                    self.intents.remove(intent)
+                    for _, each in group:
+                        adapter.publish(each)
+            except (DataError, PublishError):
+                return True
+        for intent, each in every:
+            self._tell(intent, each)
+        return False
 
     def _publish(self, intent: Intent, *, recovered: bool = False) -> None:
         for number, publication in enumerate(intent.publications):
             try:
                 self.catalog.adapter(publication.dataset).publish(publication)
-            except (DataError, PublishError) as error:
-                if isinstance(error, DataError) and all(map(_is_aside, intent.publications[:number])):
+            except DataError:
+                if all(map(_is_aside, intent.publications[:number])):
                     self._give_up(intent)
-                    raise
-                if not recovered:
-                    raise
-                raise self._with_way_out(error, intent) from error
-            self.emit(
-                Published(
-                    run=self.run,
-                    pipeline=intent.pipeline,
-                    slice=str(intent.slice),
-                    dataset=publication.dataset.name,
-                    at=datetime.now(UTC),
-                    rows=publication.staged.rows,
-                    bytes=publication.staged.bytes,
-                    recovered=recovered,
-                )
+                raise
+            self._tell(intent, publication, recovered=recovered)
+
+    def _tell(self, intent: Intent, publication: Publication, *, recovered: bool = False) -> None:
+        self.emit(
+            Published(
+                run=self.run,
+                pipeline=intent.pipeline,
+                slice=str(intent.slice),
+                dataset=publication.dataset.name,
+                at=datetime.now(UTC),
+                rows=publication.staged.rows,
+                bytes=publication.staged.bytes,
+                recovered=recovered,
             )
-        self.intents.remove(intent)
+        )
 
     def _give_up(self, intent: Intent) -> None:
         """Undo a decision of which nothing is visible yet, because its rows can never be published."""

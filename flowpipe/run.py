@@ -5,16 +5,22 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 from pathlib import Path
 
 from flowpipe.errors import FlowpipeError, Interrupted, LockedError, UsageError, unexpected
 from flowpipe.plan import Plan, Step
 from flowpipe.records import Outcome, RunEnded, RunStarted, StepEnded, StepStarted
-from flowpipe.step import Workshop, run_step
+from flowpipe.step import Decided, Workshop, run_step
+
+# Decided steps of one pipeline are published together: for so many a commit costs little more than for one, and nobody
+# waits long for the first.
+_MOST_WAITING = 50
+_LONGEST_WAIT = 2.0
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,16 @@ class RunResult:
     error: FlowpipeError | None = None
 
 
+@dataclass(frozen=True)
+class _Waiting:
+    """A decided step that is not published yet; times are those of the monotonic clock."""
+
+    step: Step
+    result: Decided
+    began: float
+    decided: float
+
+
 @dataclass
 class Runner:
     """Runs the steps that `make_plan` finds once the lock is held and decided steps are published."""
@@ -35,6 +51,8 @@ class Runner:
     project: str
     command: str
     make_plan: Callable[[], Plan]
+    _waiting: list[_Waiting] = field(default_factory=list)
+    _ended: list[tuple[str, Outcome]] = field(default_factory=list)
 
     def run(self) -> RunResult:
         """Everything from the first record to the last; errors are in the result."""
@@ -49,12 +67,11 @@ class Runner:
                 os.getpid(),
             )
         )
-        ended: list[tuple[str, Outcome]] = []
         error: FlowpipeError | None = None
         try:
             with shop.stop.listening():
                 self._recover()
-                ended.extend((step.name, self._step(step)) for step in self.make_plan().steps)
+                self._steps(self.make_plan().steps)
         except Exception as caught:  # noqa: BLE001 - the ledger and the reader are told of it like of all else
             error = caught if isinstance(caught, FlowpipeError) else unexpected(caught)
             error.__cause__ = error.__cause__ or (caught if caught is not error else None)
@@ -66,7 +83,7 @@ class Runner:
         outcome = _outcome(error)
         text = str(error) if error else None
         shop.emit(RunEnded(shop.run, datetime.now(UTC), time.monotonic() - began, outcome, text))
-        return RunResult(shop.run, outcome, tuple(ended), error)
+        return RunResult(shop.run, outcome, tuple(self._ended), error)
 
     def _recover(self) -> None:
         """Publish what earlier runs had decided; what else they left in the scratch folder goes."""
@@ -74,26 +91,71 @@ class Runner:
         for folder in self.shop.scratch.parent.glob("*"):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _step(self, step: Step) -> Outcome:
+    def _steps(self, steps: Sequence[Step]) -> None:
+        """Run every step, and publish what is decided before anything that could read it.
+
+        Raises:
+            FlowpipeError: the first thing that went wrong; steps decided before it are published all the same.
+        """
+        try:
+            for step, following in zip_longest(steps, steps[1:]):
+                self._step(step)
+                if self._waiting and not (following and self._may_wait(following)):
+                    self._publish()
+        finally:
+            self._publish()
+
+    def _may_wait(self, following: Step) -> bool:
+        """Whether the next step can run before the decided ones are visible, and so few of them wait so briefly."""
+        bound = self._waiting[0].step.bound
+        own = {write.dataset.name for write in bound.writes}
+        return (
+            following.bound is bound
+            and not any(read.dataset.name in own for read in bound.reads.values())
+            and len(self._waiting) < _MOST_WAITING
+            and time.monotonic() - self._waiting[0].decided < _LONGEST_WAIT
+        )
+
+    def _step(self, step: Step) -> None:
         shop, began = self.shop, time.monotonic()
         shop.stop.check()
-        part = str(step.slice)
-
-        def end(outcome: Outcome, reason: str | None = None, error: str | None = None) -> Outcome:
-            seconds = time.monotonic() - began
-            shop.emit(StepEnded(shop.run, step.bound.name, part, datetime.now(UTC), seconds, outcome, reason, error))
-            return outcome
-
         if step.action == "skip":
-            return end("skipped", step.reason)
-        shop.emit(StepStarted(shop.run, step.bound.name, part, datetime.now(UTC), step.reason))
+            self._end(step, began, "skipped", step.reason)
+            return
+        shop.emit(StepStarted(shop.run, step.bound.name, str(step.slice), datetime.now(UTC), step.reason))
         try:
-            reasons = run_step(step, shop)
+            result = run_step(step, shop)
         except Exception as caught:  # noqa: BLE001 - whatever a library makes of a signal in the middle of its work
             error = shop.stop.interrupted or caught
-            end(_outcome(error), None, shop.redact(str(error)))
+            self._end(step, began, _outcome(error), None, shop.redact(str(error)))
             raise error from caught.__cause__
-        return end("done") if reasons is None else end("skipped", "; ".join(reasons))
+        if isinstance(result, Decided):
+            self._waiting.append(_Waiting(step, result, began, time.monotonic()))
+        else:
+            self._end(step, began, "skipped", "; ".join(result))
+
+    def _publish(self) -> None:
+        """Publish the steps that wait.
+
+        Raises:
+            FlowpipeError: the first that could not be published.
+        """
+        waiting, self._waiting = self._waiting, []
+        errors = self.shop.publisher.publish([each.result.intent for each in waiting])
+        for each, error in zip(waiting, errors, strict=True):
+            if error is None:
+                # Not before: what a live manifest names may lie here.
+                shutil.rmtree(each.result.scratch, ignore_errors=True)
+            self._end(each.step, each.began, _outcome(error), None, self.shop.redact(str(error)) if error else None)
+        if first := next(filter(None, errors), None):
+            raise first
+
+    def _end(
+        self, step: Step, began: float, outcome: Outcome, reason: str | None = None, error: str | None = None
+    ) -> None:
+        shop, part, seconds = self.shop, str(step.slice), time.monotonic() - began
+        shop.emit(StepEnded(shop.run, step.bound.name, part, datetime.now(UTC), seconds, outcome, reason, error))
+        self._ended.append((step.name, outcome))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""One step: read, compute, stage, audit, decide, publish. Until it is decided, nothing of it is visible."""
+"""One step: read, compute, stage, audit, decide. Until it is published, nothing of it is visible."""
 
 from __future__ import annotations
 
@@ -58,11 +58,19 @@ class InputsMoved(Exception):
     """An input changed while a step read it; the step starts again."""
 
 
-def run_step(step: Step, shop: Workshop) -> tuple[str, ...] | None:
-    """Run one planned step to its end; the reasons of a step that turned out to be up to date, else None.
+@dataclass(frozen=True)
+class Decided:
+    """A step whose manifest is saved: it will be published. What it was made of lies in `scratch` until then."""
+
+    intent: Intent
+    scratch: Path
+
+
+def run_step(step: Step, shop: Workshop) -> Decided | tuple[str, ...]:
+    """Run one planned step until it is decided; the reasons of a step that turned out to be up to date.
 
     Raises:
-        FlowpipeError: what went wrong; nothing of the step is visible unless it was decided (PublishError).
+        FlowpipeError: what went wrong; nothing of the step is visible.
     """
     for attempt in range(RESTARTS):
         try:
@@ -82,7 +90,7 @@ class _Attempt:
     shop: Workshop
     scratch: Path
 
-    def run(self) -> tuple[str, ...] | None:
+    def run(self) -> Decided | tuple[str, ...]:
         reading = Reading.hold(self.bound, self.slice, self.shop.catalog, self.shop.configuration)
         choices, values = self._choices(reading)
         stale = [choice for choice in choices if choice.action == "run"]
@@ -101,10 +109,9 @@ class _Attempt:
         self._tell(outputs)
         publications = tuple(publication for output in outputs for publication in output.publications)
         intent = Intent(self.shop.run, self.bound.name, self.slice, publications)
-        self.shop.publisher.finish(intent)
-        # Not before: what a live manifest names may lie here.
-        shutil.rmtree(self.scratch, ignore_errors=True)
-        return None
+        with self.shop.stop.held_off():
+            self.shop.publisher.decide(intent)
+        return Decided(intent, self.scratch)
 
     def _choices(self, reading: Reading) -> tuple[list[Choice], dict[str, Any]]:
         """What is stale, and the values of the dataset-free nodes that were asked to find out."""

@@ -49,17 +49,18 @@ def main() -> None:
     count, at, *arguments = sys.argv[1:]
     killer = Killer(None if at == "-" else int(at))
 
-    def watched(verb: Callable[..., None]) -> Callable[..., None]:
-        def run(*given: Any) -> None:
+    def watched(verb: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*given: Any) -> Any:
             sys.setprofile(killer)
             try:
-                verb(*given)
+                return verb(*given)
             finally:
                 sys.setprofile(None)
 
         return run
 
-    Publisher.finish, Publisher.recover = watched(Publisher.finish), watched(Publisher.recover)
+    for verb in ("decide", "publish", "recover"):
+        setattr(Publisher, verb, watched(getattr(Publisher, verb)))
     code = run_command(arguments, debug=False)
     Path(count).write_text(str(killer.instants))
     sys.exit(code)

@@ -330,7 +330,7 @@ def test_check_tells_everything_at_once(project: ProjectFolder) -> None:
         "and unset (node doubled)\n"
         "  hint: let one node write it\n"
         'error: conf/profiles/dev.yml:3:19: unknown adapter "detla"\n'
-        '  hint: did you mean "delta"? known: delta, duckdb, files\n'
+        '  hint: did you mean "delta"? known: delta, duckdb, files, postgres\n'
         'error: conf/profiles/dev.yml:4:18: unknown executor "thraeds"\n'
         '  hint: did you mean "threads"? known: sync, threads\n'
         "error: pipelines/other.py:8: function wrong has no return annotation\n"

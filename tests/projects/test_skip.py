@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from flowpipe.project import Project, Selection
+from flowpipe.project import Project
+from flowpipe.selection import Selection
 from tests.conftest import ProjectFolder
 
 STORES = {

@@ -205,7 +205,8 @@ conf/catalog.yml:4:1: "d__rejected" cannot be declared
   hint: NAME__rejected is where the rejected rows of NAME go
 conf/catalog.yml:4:14: a list is not a mapping
   hint: write a mapping of store, path, table, query, format, options, mode, key, order_by, \
-partition, partition_by, schema, on_invalid, max_invalid, expect, allow_empty, schema_change, was
+delete_when, missing, max_deleted, track, effective, partition, partition_by, schema, on_invalid, max_invalid, \
+expect, allow_empty, schema_change, swap, after_publish, was
 conf/catalog.yml:5:4: one of path, table and query is missing
   hint: write path: NAME.parquet for files, table: NAME for tables
 conf/catalog.yml:5:29: "Name" is not "module:Name"

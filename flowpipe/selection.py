@@ -1,0 +1,72 @@
+"""Which pipelines and windows a plan covers, as people ask for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from flowpipe import partition
+from flowpipe.bound import Bound
+from flowpipe.errors import UsageError
+from flowpipe.partition import Slice
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which pipelines and windows a plan covers; empty means all."""
+
+    pipelines: tuple[str, ...] = ()
+    partitions: tuple[str, ...] = ()
+    first: str | None = None
+    last: str | None = None
+    force: bool = False
+
+    @property
+    def has_windows(self) -> bool:
+        return bool(self.partitions or self.first or self.last)
+
+    def windows(self, bound: Bound, now: datetime) -> Sequence[Slice]:
+        """The slices of a pipeline that are asked for.
+
+        Raises:
+            UsageError: a partition is not a window of the pipeline's grain.
+        """
+        grain = bound.config.partitions
+        if grain is None or not self.has_windows:
+            return bound.slices(now)
+
+        def parse(text: str) -> partition.Window:
+            try:
+                return partition.parse(text, grain.every, grain.timezone)
+            except ValueError as error:
+                raise UsageError(f"pipeline {bound.name}: {error}") from None
+
+        if self.partitions:
+            wanted = [parse(text) for text in self.partitions]
+            start, end = parse(grain.start), grain.end and parse(grain.end)
+            for window in wanted:
+                if window.start < start.start or (end and window.start > end.start):
+                    hint = f"its windows are {start} to {end}" if end else f"its windows begin with {start}"
+                    raise UsageError(f"pipeline {bound.name} has no window {window}", hint=hint)
+            return tuple(map(partition.of_window, wanted))
+        slices = bound.slices(now)
+        first = parse(self.first) if self.first else None
+        last = parse(self.last) if self.last else None
+        if first and last and last.start < first.start:
+            raise UsageError(f"--from {first} is after --to {last}", hint="write the earlier window first")
+        chosen = tuple(
+            part
+            for part in slices
+            if part.window
+            and (not first or first.start <= part.window.start)
+            and (not last or part.window.start <= last.start)
+        )
+        if slices and not chosen:
+            hint = f"its windows are {slices[0]} to {slices[-1]}"
+            asked = " ".join([*([f"from {first}"] if first else []), *([f"to {last}"] if last else [])])
+            raise UsageError(f"pipeline {bound.name} has no window {asked}", hint=hint)
+        return chosen
+
+
+EVERYTHING = Selection()
