@@ -1,0 +1,78 @@
+"""How a server is found, and what of that may be shown: everything but the password."""
+
+from __future__ import annotations
+
+# Annotations are no texts here: Pydantic would compile each at every start.
+import os
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from flowpipe.fields import Duration, duration
+from flowpipe.validation import MalformedError, Model
+
+_PARTS = ("host", "port", "user", "password", "dbname", "sslmode")
+# A server that does not answer is not waited for longer; the name is what its list of connections shows.
+_ALWAYS: dict[str, Any] = {"application_name": "flowpipe", "connect_timeout": 15}
+_EXAMPLE = "write it like postgresql://user@host:5432/dbname"
+
+
+class Options(Model):
+    """Which server, as whom, and how long anything may take; what is not said comes from libpq's PG* variables."""
+
+    dsn: str | None = Field(None, repr=False, description="all in one: postgresql://user:password@host:5432/dbname")
+    host: str | None = None
+    port: int | None = None
+    user: str | None = None
+    password: str | None = Field(None, repr=False)
+    dbname: str | None = None
+    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = None
+    schema_: str = Field("public", alias="schema", description="where tables without a schema and the states are")
+    statement_timeout: Duration | None = Field(None, description="how long one statement may run")
+    lock_timeout: Duration | None = Field(None, description="how long to wait for somebody else's lock")
+
+    @field_validator("dsn")
+    @classmethod
+    def _is_connection_string(cls, dsn: str | None) -> str | None:
+        from psycopg import ProgrammingError
+        from psycopg.conninfo import conninfo_to_dict
+
+        try:
+            conninfo_to_dict(dsn or "")
+        except ProgrammingError:
+            raise MalformedError("the dsn is no connection string", _EXAMPLE) from None
+        return dsn
+
+    @model_validator(mode="after")
+    def _says_it_once(self) -> Self:
+        twice = [name for name in _PARTS if getattr(self, name) is not None] if self.dsn is not None else []
+        if twice:
+            raise MalformedError(f"dsn and {', '.join(twice)} exclude each other", "keep the dsn, or the parts")
+        return self
+
+    @property
+    def conninfo(self) -> str:
+        """What libpq takes, for both drivers."""
+        from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+        given = {name: getattr(self, name) for name in _PARTS}
+        given |= conninfo_to_dict(self.dsn or "")
+        return make_conninfo(**_ALWAYS | {name: value for name, value in given.items() if value is not None})
+
+    @property
+    def shown(self) -> str:
+        """The database as people know it."""
+        from psycopg.conninfo import conninfo_to_dict
+
+        known = conninfo_to_dict(self.conninfo)
+        name = known.get("dbname") or os.environ.get("PGDATABASE")
+        host = known.get("host") or os.environ.get("PGHOST")
+        return f"database {name}" + (f" on {host}" if host else "") if name else "the PostgreSQL database"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What every session is set to; the text forms of values must not depend on the server."""
+        timeouts = {"statement_timeout": self.statement_timeout, "lock_timeout": self.lock_timeout}
+        return {"TimeZone": "UTC", "DateStyle": "ISO, YMD", "IntervalStyle": "postgres"} | {
+            name: f"{round(duration(text).total_seconds() * 1000)}ms" for name, text in timeouts.items() if text
+        }

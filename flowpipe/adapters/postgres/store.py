@@ -1,0 +1,210 @@
+"""What is asked of a PostgreSQL database: versions, rows, states, publishes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
+
+import polars as pl
+from pydantic import BaseModel
+
+from flowpipe import dtypes, partition
+from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Staged, StagingPlace, State, Upkeep, sql
+from flowpipe.adapters.postgres import loading, selection, table, transaction, types
+from flowpipe.adapters.postgres.connection import Server, Session
+from flowpipe.adapters.postgres.options import Options
+from flowpipe.adapters.postgres.table import Remembered, Table
+from flowpipe.errors import PublishError, nearest
+from flowpipe.partition import Slice
+
+T = TypeVar("T")
+
+
+class Postgres:
+    """One database, by one user."""
+
+    Options: type[BaseModel] = Options
+
+    def __init__(self, options: BaseModel, root: Path) -> None:  # noqa: ARG002
+        assert isinstance(options, Options)
+        self._options = options
+        self._schema = options.schema_
+        self._server = Server(options)
+
+    def check(self, dataset: Dataset, *, written: bool) -> Iterable[selection.Finding]:
+        """What is wrong with a dataset's configuration here."""
+        config = dataset.config
+        for name in ("path", "format", "options"):
+            if getattr(config, name):
+                yield (name,), f'a dataset in a postgres store has no "{name}"', "write `table: NAME`"
+        if bool(config.table) == bool(config.query):
+            yield (), "a dataset in a postgres store needs either a table or a query", "table: carrier_rank"
+        if config.query:
+            yield from selection.check(dataset)
+        elif config.partition and not config.partition.column:
+            yield ("partition",), "a partitioned table needs the column that tells a row's window", "column: date"
+        if not written:
+            return
+        if config.query:
+            yield ("query",), "a query is only read", "write `table: NAME`"
+
+    def pin(self, dataset: Dataset, part: Slice) -> Pin:
+        """The states of the slices read, and their rows; queries and tables of somebody else have no version."""
+
+        def look(session: Session, found: Table) -> tuple[int, dict[str, Remembered]]:
+            source = selection.source(dataset, self._schema)
+            condition = selection.condition(dataset, part, found.columns)
+            rows = table.mark(session, source, marked=found.marked, condition=condition)
+            return rows, table.states(session, dataset, self._schema)
+
+        if dataset.config.query:
+            self._ask(dataset, part, lambda *_: None)
+            return Pin(None, "{}")
+        rows, remembered = self._ask(dataset, part, look)
+        held = {key: row.state for key, row in remembered.items()}
+        wanted = _slices_read(dataset, part, held)
+        facts = {"rows": rows, "slices": [[key, held[key].fingerprint, held[key].run] for key in wanted if key in held]}
+        token = json.dumps(facts)
+        known = bool(wanted) and all(key in held for key in wanted)
+        return Pin(hashlib.sha256(token.encode()).hexdigest()[:16] if known else None, token)
+
+    def read(self, dataset: Dataset, part: Slice, pin: Pin, spool: Path) -> pl.LazyFrame:  # noqa: ARG002
+        """The rows, streamed to the spool at one moment, so that no transaction is open while they are used."""
+        spool.mkdir(parents=True, exist_ok=True)
+        target = spool / f"{dataset.name}-{uuid.uuid4().hex}.parquet"
+        columns = self._ask(dataset, part, lambda _, found: found.columns)
+
+        def stream(session: Session) -> None:
+            session.rows("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            session.rows(*selection.bounds(dataset, part))
+            loading.copy(session, selection.rows(dataset, part, columns, self._schema), _frame(columns), target)
+
+        self._server.move(stream)
+        return pl.scan_parquet(target, glob=False)
+
+    def schema(self, dataset: Dataset, part: Slice | None = None) -> Mapping[str, pl.DataType] | None:  # noqa: ARG002
+        """The columns as they are read; all slices have the same."""
+        with contextlib.suppress(Missing):
+            return _frame(self._ask(dataset, partition.WHOLE, lambda _, found: found.columns))
+        return None
+
+    def is_empty(self, dataset: Dataset, part: Slice) -> bool:
+        """Whether a slice holds no row."""
+
+        def look(session: Session, found: Table) -> bool:
+            source, condition = (
+                selection.source(dataset, self._schema),
+                selection.condition(dataset, part, found.columns),
+            )
+            return not session.rows(sql.select(source, ["1"], condition, limit=1))
+
+        with contextlib.suppress(Missing):
+            return self._ask(dataset, part, look)
+        return True
+
+    def storable(self, dataset: Dataset, schema: Mapping[str, pl.DataType]) -> Mapping[str, pl.DataType]:  # noqa: ARG002
+        """The type that each column is written as, and read back as.
+
+        Raises:
+            DataError: a column that PostgreSQL cannot hold.
+        """
+        return types.storable(schema)
+
+    def place(self, dataset: Dataset, part: Slice, run: str, scratch: Path, state: State) -> StagingPlace:  # noqa: ARG002
+        """In the run's scratch folder: rows are loaded when they are published."""
+        return StagingPlace(str(scratch), f"{dataset.name}-{quote(part.key, safe='')}-{run}")
+
+    def publish(self, publication: Publication) -> None:
+        """Load the staged rows and remember their state in one transaction; once for the same run and fingerprint.
+
+        Raises:
+            DataError: the rows do not fit the table or break its constraints.
+            PublishError: the database refused.
+        """
+        self._server.move(lambda session: transaction.publish(session, publication, self._schema), PublishError)
+
+    def held(self, dataset: Dataset, parts: Sequence[Slice]) -> Mapping[str, Held]:
+        """What the table of states says, and whether the table still is as it was then."""
+
+        def look(session: Session) -> tuple[dict[str, Remembered], int | None]:
+            remembered = table.states(session, dataset, self._schema)
+            found = table.find(session, str(dataset.config.table), self._schema) if remembered else None
+            source = selection.source(dataset, self._schema)
+            return remembered, table.mark(session, source, marked=found.marked) if found else None
+
+        held = {part.key: Held() for part in parts}
+        remembered, mark = self._server.ask(look)
+        for key in held.keys() & remembered.keys():
+            held[key] = Held(remembered[key].state, _changed(dataset, remembered[key], mark))
+        return held
+
+    def widens(self, now: pl.DataType, new: pl.DataType) -> bool:
+        """Whether a column's type grows in place: numbers do."""
+        return dtypes.is_wider(new, now)
+
+    def is_staged(self, staged: Staged) -> bool:
+        """Whether every staged file still is there."""
+        return all(Path(file.path).exists() for file in staged.files)
+
+    def discard(self, staged: Staged) -> None:
+        """Remove the staged files; the database has its own copy of published rows."""
+        for file in staged.files:
+            Path(file.path).unlink(missing_ok=True)
+
+    def maintain(self, dataset: Dataset, upkeep: Upkeep) -> Sequence[str]:
+        """Give the space of removed rows back, and let the planner know the rows that are there."""
+        name = str(dataset.config.table)
+        if upkeep.dry_run:
+            return [f"table {name} would be vacuumed and analyzed"]
+        self._server.alone(f"VACUUM (ANALYZE) {sql.qualified(name, self._schema)}")
+        return [f"table {name} was vacuumed and analyzed"]
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._server.close()
+
+    def _ask(self, dataset: Dataset, part: Slice, look: Callable[[Session, Table], T]) -> T:
+        """What `look` finds out of a dataset that should be there.
+
+        Raises:
+            Missing: there is no such table.
+        """
+
+        def found(session: Session) -> T:
+            session.rows(*selection.bounds(dataset, part))
+            name = str(dataset.config.table)
+            if dataset.config.query:
+                return look(session, table.described(session, selection.source(dataset, self._schema)))
+            there = table.find(session, name, self._schema)
+            if there is None:
+                close = nearest(name, table.names(session, self._schema))
+                raise Missing(f"table {name} in {self._options.shown}", f"table {close}" if close else None)
+            return look(session, there)
+
+        return self._server.ask(found)
+
+
+def _frame(columns: Mapping[str, str]) -> dict[str, pl.DataType]:
+    return {name: types.polars(kind) for name, kind in columns.items()}
+
+
+def _slices_read(dataset: Dataset, part: Slice, held: Mapping[str, State]) -> list[str]:
+    """The keys of the published slices that a read sees; a merge may have changed the rows of any."""
+    config = dataset.config
+    if part.window is None or config.partition is None or config.mode == "merge":
+        return [part.key] if part.kind == "key" else sorted(held)
+    return [window.key for window in partition.within(part.window, config.partition.every, config.partition.timezone)]
+
+
+def _changed(dataset: Dataset, row: Remembered, mark: int | None) -> str | None:
+    if mark is None:
+        return "the table is gone"
+    if dataset.config.mode == "append" or mark == row.mark:
+        return None  # what was appended once is not appended again, whoever has deleted from the table since
+    return "the table was changed by somebody else"
