@@ -11,6 +11,7 @@ import pandera.backends.polars.builtin_checks  # (with Hypothesis, where that is
 import pandera.polars  # noqa: F401
 
 from benchmarks.sinks.by_hand import LIBRARIES, emptied
+from flowpipe.adapters import installed
 from flowpipe.project import Project
 from flowpipe.selection import Selection
 
@@ -19,6 +20,8 @@ if __name__ == "__main__":
     if name == "postgres":
         emptied()
     assert LIBRARIES
+    for adapter in installed().values():
+        adapter.load()
     started = time.perf_counter()
     result = Project.load(Path.cwd()).run(Selection(pipelines=(name,)))
     if result.error:
