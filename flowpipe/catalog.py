@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
+from importlib.metadata import EntryPoint
 from typing import Any
 
 from flowpipe import adapters
@@ -92,7 +93,21 @@ class Catalog:
         if config.adapter not in points:
             where = self._configuration.where("stores", store, "adapter")
             raise ConfigError([unknown("adapter", config.adapter, points, where)])
-        return points[config.adapter].load()
+        try:
+            return points[config.adapter].load()
+        except ImportError as error:
+            where = self._configuration.where("stores", store, "adapter")
+            text = f'adapter "{config.adapter}" cannot be loaded: {error}'
+            raise ConfigError([Problem(text, where, _install(points[config.adapter]))]) from error
+
+
+def _install(point: EntryPoint) -> str:
+    """How to get what an adapter needs: its package's extra of the adapter's name, if there is one."""
+    if point.dist is None:
+        return "install what it needs"
+    extras = point.dist.metadata.get_all("Provides-Extra") or ()
+    package = f"{point.dist.name}[{point.name}]" if point.name in extras else point.dist.name
+    return f'pip install "{package}"'
 
 
 def rejected(dataset: Dataset) -> Dataset:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from flowpipe.adapters import Dataset, Missing, Pin
 from flowpipe.bound import Bound, Read, read_slice
 from flowpipe.catalog import Catalog
 from flowpipe.config import Configuration
 from flowpipe.errors import ConfigError, DataError, Problem
-from flowpipe.partition import Slice
+from flowpipe.partition import Slice, Window
 from flowpipe.staleness import Action, Choice, Version, choose
 
 
@@ -98,12 +99,13 @@ def make(
     facts = Facts(catalog, configuration)
     makers = {write: name for name, config in configuration.pipelines.items() for write in config.writes.values()}
     steps: list[Step] = []
+    coming = Coming()
     for bound, slices in bounds:
         held = {
             write.dataset.name: catalog.adapter(write.dataset).held(write.dataset, slices) for write in bound.writes
         }
         for part in slices:
-            versions = _versions(bound, part, steps, facts, makers)
+            versions = _versions(bound, part, coming, facts, makers)
             choices = tuple(
                 choose(
                     (bound, part),
@@ -116,6 +118,7 @@ def make(
                 for write in bound.writes
             )
             steps.append(Step(bound, part, choices))
+            coming.add(steps[-1])
     if facts.problems:
         raise ConfigError(facts.problems)
     broken = tuple(_broken_contracts(steps, catalog, configuration))
@@ -140,14 +143,45 @@ def _broken_contracts(steps: Iterable[Step], catalog: Catalog, configuration: Co
                 yield Problem(f"input {dataset.name}{part}: {text}", where, "mend the data, or the schema")
 
 
-def _versions(
-    bound: Bound, part: Slice, earlier: Iterable[Step], facts: Facts, makers: Mapping[str, str]
-) -> dict[str, Version]:
+@dataclass
+class Coming:
+    """The steps of a plan that will publish, by dataset and in the order of their windows: a step finds at once whom it
+    waits for, however many there are.
+    """
+
+    _steps: dict[str, list[tuple[datetime, Step]]] = field(default_factory=dict)
+
+    def add(self, step: Step) -> None:
+        """One more step; it counts for what it will publish."""
+        end = step.slice.window.end if step.slice.window else _NEVER
+        for choice in step.choices:
+            if choice.action != "skip":
+                insort(self._steps.setdefault(choice.write.dataset.name, []), (end, step), key=_end)
+
+    def maker(self, dataset: str, window: Window | None) -> str | None:
+        """The first step that publishes rows of the window (None: any) to the dataset."""
+        steps = self._steps.get(dataset, [])
+        if window is None:
+            return steps[0][1].name if steps else None
+        for _, step in steps[bisect_right(steps, window.start, key=_end) :]:
+            made = step.slice.window
+            return step.name if made is None or made.start < window.end else None
+        return None
+
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+def _end(entry: tuple[datetime, Step]) -> datetime:
+    return entry[0]
+
+
+def _versions(bound: Bound, part: Slice, coming: Coming, facts: Facts, makers: Mapping[str, str]) -> dict[str, Version]:
     versions: dict[str, Version] = {}
     own = {write.dataset.name for write in bound.writes}
     for read in bound.reads.values():
         name = read.dataset.name
-        maker = next((step.name for step in earlier if step.action != "skip" and _makes(step, name, part, read)), None)
+        maker = coming.maker(name, read_slice(read.dataset.config, part).window)
         if maker or name in own:
             versions[name] = Version(after=maker)
             continue
@@ -155,12 +189,3 @@ def _versions(
         pin = facts.pin(read, part, hint)
         versions[name] = Version(pin.version if pin else None)
     return versions
-
-
-def _makes(step: Step, dataset: str, part: Slice, read: Read) -> bool:
-    """Whether a step that will run publishes rows that another step, of slice `part`, reads."""
-    if not any(c.write.dataset.name == dataset and c.action != "skip" for c in step.choices):
-        return False
-    wanted = read_slice(read.dataset.config, part).window
-    made = step.slice.window
-    return wanted is None or made is None or (made.start < wanted.end and wanted.start < made.end)

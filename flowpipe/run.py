@@ -35,12 +35,12 @@ class RunResult:
 
 @dataclass(frozen=True)
 class _Waiting:
-    """A decided step that is not published yet; times are those of the monotonic clock."""
+    """A decided step that is not published yet: how many seconds that took, and since when it waits."""
 
     step: Step
     result: Decided
-    began: float
-    decided: float
+    seconds: float
+    since: float
 
 
 @dataclass
@@ -113,26 +113,27 @@ class Runner:
             following.bound is bound
             and not any(read.dataset.name in own for read in bound.reads.values())
             and len(self._waiting) < _MOST_WAITING
-            and time.monotonic() - self._waiting[0].decided < _LONGEST_WAIT
+            and time.monotonic() - self._waiting[0].since < _LONGEST_WAIT
         )
 
     def _step(self, step: Step) -> None:
         shop, began = self.shop, time.monotonic()
         shop.stop.check()
         if step.action == "skip":
-            self._end(step, began, "skipped", step.reason)
+            self._end(step, 0.0, "skipped", step.reason)
             return
         shop.emit(StepStarted(shop.run, step.bound.name, str(step.slice), datetime.now(UTC), step.reason))
         try:
             result = run_step(step, shop)
         except Exception as caught:  # noqa: BLE001 - whatever a library makes of a signal in the middle of its work
             error = shop.stop.interrupted or caught
-            self._end(step, began, _outcome(error), None, shop.redact(str(error)))
+            self._end(step, time.monotonic() - began, _outcome(error), None, shop.redact(str(error)))
             raise error from caught.__cause__
         if isinstance(result, Decided):
-            self._waiting.append(_Waiting(step, result, began, time.monotonic()))
+            now = time.monotonic()
+            self._waiting.append(_Waiting(step, result, now - began, now))
         else:
-            self._end(step, began, "skipped", "; ".join(result))
+            self._end(step, time.monotonic() - began, "skipped", "; ".join(result))
 
     def _publish(self) -> None:
         """Publish the steps that wait.
@@ -141,19 +142,23 @@ class Runner:
             FlowpipeError: the first that could not be published.
         """
         waiting, self._waiting = self._waiting, []
+        began = time.monotonic()
         errors = self.shop.publisher.publish([each.result.intent for each in waiting])
+        share = (time.monotonic() - began) / max(1, len(waiting))
         for each, error in zip(waiting, errors, strict=True):
             if error is None:
                 # Not before: what a live manifest names may lie here.
                 shutil.rmtree(each.result.scratch, ignore_errors=True)
-            self._end(each.step, each.began, _outcome(error), None, self.shop.redact(str(error)) if error else None)
+            self._end(
+                each.step, each.seconds + share, _outcome(error), None, self.shop.redact(str(error)) if error else None
+            )
         if first := next(filter(None, errors), None):
             raise first
 
     def _end(
-        self, step: Step, began: float, outcome: Outcome, reason: str | None = None, error: str | None = None
+        self, step: Step, seconds: float, outcome: Outcome, reason: str | None = None, error: str | None = None
     ) -> None:
-        shop, part, seconds = self.shop, str(step.slice), time.monotonic() - began
+        shop, part = self.shop, str(step.slice)
         shop.emit(StepEnded(shop.run, step.bound.name, part, datetime.now(UTC), seconds, outcome, reason, error))
         self._ended.append((step.name, outcome))
 

@@ -22,9 +22,10 @@ _FILE_BYTES = 512 * 1024**2  # in memory; a quarter of that or less on disk
 class StagingPlace:
     """Where a slice's staged Parquet files go.
 
-    `folder` is a path or URL. `single` asks for exactly one file, named `prefix`; else `prefix` begins every file name.
+    `folder` is a path or URL. `single` asks for exactly one file, named `prefix`; else `prefix` begins every file name,
+    and a file ends where its rows take `file_bytes` of memory.
     `hive` names the columns that become `col=value` folders and leave the files. `metadata` goes into the Parquet
-    key-value metadata.
+    key-value metadata. `storage` are Polars' options for a URL, credentials among them: never to be shown or kept.
     """
 
     folder: str
@@ -32,6 +33,8 @@ class StagingPlace:
     single: bool = False
     hive: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    storage: Mapping[str, str] | None = field(default=None, repr=False, compare=False)
+    file_bytes: int = _FILE_BYTES
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,14 @@ class StagedFile:
 
 @dataclass(frozen=True)
 class Staged:
-    """The staged files of one output, and the schema of the rows in them (hive columns included)."""
+    """The staged files of one output, and the schema of the rows in them (hive columns included).
+
+    A manifest does not keep `storage`; what is read from one gets it from its adapter.
+    """
 
     files: tuple[StagedFile, ...]
     schema: Mapping[str, pl.DataType]
+    storage: Mapping[str, str] | None = field(default=None, repr=False, compare=False)
 
     @property
     def rows(self) -> int:
@@ -65,7 +72,13 @@ class Staged:
             return pl.LazyFrame(schema=self.schema)
         hive = {name: self.schema[name] for name in self.files[0].hive}
         paths = [file.path for file in self.files]
-        rows = pl.scan_parquet(paths, hive_partitioning=bool(hive), hive_schema=hive or None, glob=False)
+        rows = pl.scan_parquet(
+            paths,
+            hive_partitioning=bool(hive),
+            hive_schema=hive or None,
+            glob=False,
+            storage_options=dict(self.storage) if self.storage else None,
+        )
         return rows.select(self.schema.keys())
 
 
@@ -83,11 +96,11 @@ class Sink:
         self._place = place
 
     def staged(self) -> Staged:
-        return Staged(tuple(self._files), self._schema)
+        return Staged(tuple(self._files), self._schema, self._place.storage)
 
     def begun(self) -> Staged:
         """All files that were begun, to be removed where the pass failed; their sizes are not known."""
-        return Staged(tuple(StagedFile(path, 0, 0) for path in self._begun), self._schema)
+        return Staged(tuple(StagedFile(path, 0, 0) for path in self._begun), self._schema, self._place.storage)
 
     def plan(self, frame: pl.LazyFrame) -> pl.LazyFrame:
         """The writing of the rows, not begun."""
@@ -101,7 +114,7 @@ class Sink:
             )
         else:
             target = pl.PartitionBy(
-                place.folder, file_path_provider=self._flat_path, approximate_bytes_per_file=_FILE_BYTES
+                place.folder, file_path_provider=self._flat_path, approximate_bytes_per_file=place.file_bytes
             )
         return frame.select(self._schema.keys()).sink_parquet(
             target,
@@ -109,6 +122,7 @@ class Sink:
             mkdir=True,
             compression="snappy",
             metadata=dict(place.metadata) or None,
+            storage_options=dict(place.storage) if place.storage else None,
             sinked_paths_callback=self._written,
         )
 

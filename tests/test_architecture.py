@@ -17,10 +17,11 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # A library that is imported elsewhere too has leaked what its home hides.
 HOMES = {
+    "botocore": ["flowpipe.objectstore"],
     "deltalake": ["flowpipe.adapters.delta"],
     "duckdb": ["flowpipe.adapters.duckdb", "flowpipe.frames"],  # a DuckDB relation is one of the frames
     "filelock": ["flowpipe.liveness", "flowpipe.run"],
-    "fsspec": ["flowpipe.adapters.delta", "flowpipe.adapters.files"],
+    "fsspec": ["flowpipe.adapters.delta", "flowpipe.adapters.files", "flowpipe.objectstore"],
     "hamilton": ["flowpipe.graph"],
     "pandera": ["flowpipe.rules"],
     "rich": ["flowpipe.progress", "flowpipe.terminal"],

@@ -5,10 +5,12 @@ A snapshot's staged rows are observations in the shape of the table: `valid_from
 
 1. In the order of `valid_from`; of two at one moment the new one stays, so that a repeated or corrected run is right.
 2. An observation that equals the one before it in every tracked column begins no version and is left out; the version
-   before it keeps its values.
+   before it keeps its values. After a gap it begins one: the key has come back.
 3. A version is valid until the next one begins; `valid_to` of the last is NULL and it alone `is_current`. A version
-   that was closed (`missing: close`, or by hand) while nothing followed at that moment stays closed: a gap.
-4. Under `missing: close`, current versions whose key has no observation are closed at the observations' `valid_from`.
+   that was closed (`missing: close`, or by hand) while nothing followed at that moment stays closed: a gap. What is
+   put before a gap ends with it; an observation at the moment of closing undoes it.
+4. Under `missing: close`, current versions whose key has no observation are closed at the run's time, which is the
+   observations' `valid_from`. One that began at that very moment vanishes; one that began later stays.
 
 So late rows are put where they belong, and a run that is repeated changes nothing. Keys that are neither observed nor
 closed are not touched.

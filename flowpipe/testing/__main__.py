@@ -1,4 +1,4 @@
-"""`python -m flowpipe.testing serve`: a PostgreSQL and an S3 server to try the profiles `postgres` and `s3` by hand."""
+"""`python -m flowpipe.testing serve [COMMAND ...]`: PostgreSQL and S3 servers, while a command runs or until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 from flowpipe.testing.servers import serve
 
-if sys.argv[1:] != ["serve"]:
-    sys.stderr.write("usage: python -m flowpipe.testing serve\n")
+if sys.argv[1:2] != ["serve"]:
+    sys.stderr.write("usage: python -m flowpipe.testing serve [COMMAND ...]\n")
     sys.exit(2)
-serve()
+sys.exit(serve(sys.argv[2:]))

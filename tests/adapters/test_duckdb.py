@@ -292,13 +292,6 @@ def test_the_file_is_free_between_calls(store: Store) -> None:
     assert frame.collect()["id"].to_list() == [1]
 
 
-def test_what_is_no_database_is_said(store: Store) -> None:
-    (store.folder / "data").mkdir()
-    (store.folder / "data" / "w.duckdb").write_text("no database" * 1000)
-    with pytest.raises(FlowpipeError, match=r"^data/w\.duckdb: IO Error: .* not a valid DuckDB database file!$"):
-        store.adapter.pin(table(), WHOLE)
-
-
 def test_missing_tables_and_files_are_named_with_the_nearest(store: Store) -> None:
     with pytest.raises(Missing) as caught:
         store.adapter.pin(table(), WHOLE)

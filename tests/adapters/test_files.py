@@ -17,7 +17,6 @@ import polars as pl
 import pytest
 from openpyxl import Workbook
 from polars.testing import assert_frame_equal
-from pydantic import ValidationError
 
 from flowpipe.adapters import Dataset, Held, Missing, Publication
 from flowpipe.adapters.files import Files, Options
@@ -621,9 +620,7 @@ def test_a_wrong_configuration_is_said(store: Store, config: Any, written: bool,
     ] == problems
 
 
-def test_only_local_folders_are_stores_of_files(tmp_path: Path) -> None:
-    with pytest.raises(ValidationError, match='the url must be a local folder, not "s3://"'):
-        Options(url="s3://acme")
+def test_a_url_may_be_absolute(tmp_path: Path) -> None:
     absolute = Store(Files(Options(url=f"file://{tmp_path}/x"), Path("/nowhere")), tmp_path)
     absolute.publish(file("a.csv"), rows("2013-01", 1))
     assert (tmp_path / "x" / "a.csv").exists()

@@ -46,22 +46,6 @@ def test_a_slice_without_its_column_is_never_everything() -> None:
         sql.of_slice(JANUARY, "at", {"at": "text"})
 
 
-def test_merge_is_delete_and_insert() -> None:
-    assert sql.merge("t", ["k", "v"], ["k"], None, "s") == (
-        'DELETE FROM t AS target USING s AS source WHERE target."k" = source."k"',
-        'INSERT INTO t ("k", "v") SELECT "k", "v" FROM s AS source',
-    )
-
-
-def test_merge_with_an_order_leaves_newer_rows() -> None:
-    same = 'target."k" = source."k" AND target."l" = source."l"'
-    kept = f"NOT EXISTS (SELECT 1 FROM t AS target WHERE {same})"
-    assert sql.merge("t", ["k", "l", "v"], ["k", "l"], "v", "s") == (
-        f'DELETE FROM t AS target USING s AS source WHERE {same} AND (target."v" IS NULL OR source."v" >= target."v")',
-        f'INSERT INTO t ("k", "l", "v") SELECT "k", "l", "v" FROM s AS source WHERE {kept}',
-    )
-
-
 def test_names_are_quoted_everywhere() -> None:
     odd = 'a"; DROP TABLE t; --'
     quoted = '"a""; DROP TABLE t; --"'

@@ -32,7 +32,13 @@ class Bounds:
     @property
     def sql(self) -> str:
         """The same in the SQL of delta-rs."""
-        column = identifier(self.column)
+        return self._sql(identifier(self.column))
+
+    def qualified(self, table: str) -> str:
+        """The same where a column needs the name of its table."""
+        return self._sql(f"{table}.{identifier(self.column)}")
+
+    def _sql(self, column: str) -> str:
         low = self._literal(self.low)
         if self.high is None:
             return f"{column} = {low}"

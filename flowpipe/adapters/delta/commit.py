@@ -1,118 +1,127 @@
-"""One attempt to publish: which Delta commit makes the staged rows of a slice visible.
+"""One attempt to publish: which Delta commit makes the staged rows of slices visible.
 
-Add actions name the staged files as they are. Only where a slice shares a file with other rows, and for merges, does
-delta-rs write anew what the staged files hold. Every commit stands on the version it was decided on: no silent rebase.
+Add actions name the staged files as they are, those of several slices in one commit. Only where a slice shares a file
+with other rows, where old rows decide, and where a table has rules of its own, does delta-rs write anew what the staged
+files hold. Every commit stands on the version it was decided on: no silent rebase.
 """
 
 from __future__ import annotations
 
-import re
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
 import polars as pl
-import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 
 from flowpipe.adapters import Publication, Staged
 from flowpipe.adapters.delta import schema as types
-from flowpipe.adapters.delta.bounds import Bounds, identifier, of_slice
-from flowpipe.adapters.delta.files import add_action, table_properties
-from flowpipe.adapters.delta.folder import Folder, first_line
+from flowpipe.adapters.delta.actions import added, files_of, removed
+from flowpipe.adapters.delta.bounds import Bounds, of_slice
+from flowpipe.adapters.delta.files import table_properties
+from flowpipe.adapters.delta.folder import Folder
 from flowpipe.adapters.delta.log import MARK, Log, read_commit, record
-from flowpipe.errors import DataError, PublishError
-from flowpipe.sinks import hive_text
-
-# A path in the log is percent-encoded, and writers differ in what they encode. Only what all leave alone, or encode
-# alike, can be named in a remove action; delta-rs would not match another spelling and keep the file.
-_UNAMBIGUOUS = re.compile(r"(?:[A-Za-z0-9_./=-]|%25)*")
+from flowpipe.adapters.delta.rewrite import Rewrite
+from flowpipe.errors import PublishError
+from flowpipe.objectstore import explain
 
 
 class RacedError(Exception):
     """Somebody else committed first: look again, decide again."""
 
 
-def publish_once(publication: Publication, folder: Folder) -> None:
-    """Publish, or find that it is done.
+def publish_once(publications: Sequence[Publication], folder: Folder) -> None:
+    """Publish slices of one dataset, or find that it is done.
 
     Raises:
         RacedError: try again.
         DataError: the rows do not fit the table.
         PublishError: the table refuses them.
     """
+    left = list(publications)
     try:
-        table = folder.open()
-        if table is None:
-            _create(publication, folder)
-        else:
-            _publish_into(table, publication, folder)
+        while left:
+            table = folder.open()
+            done = _create(left[0], folder) if table is None else _publish_into(table, left, folder)
+            left = [one for one in left if all(one is not other for other in done)]
     except CommitFailedError as error:
         raise RacedError from error
-    except DeltaError as error:
-        raise PublishError(f"Delta refused {_named(publication)}: {first_line(error)}") from error
+    except (DeltaError, OSError) as error:
+        message, hint = explain(error)
+        raise PublishError(f"Delta refused {_named(left[0])}: {message}", hint=hint) from error
 
 
 def _named(publication: Publication) -> str:
     return f"{publication.dataset.name} ({publication.slice})"
 
 
-def _create(publication: Publication, folder: Folder) -> None:
-    """The first commit makes the table and holds the rows."""
-    schema = dict(publication.staged.schema)
-    partition_by = publication.dataset.config.partition_by
-    properties = table_properties(schema, partition_by)
-    adds = _adds(publication, folder, properties, set())
+def _create(publication: Publication, folder: Folder) -> list[Publication]:
+    """The first commit makes the table, and holds the rows where they are what will be in it."""
+    config, schema = publication.dataset.config, dict(publication.staged.schema)
+    properties = table_properties(schema, config.partition_by)
+    # Rows that delete, and several moments of one key, are worked out against a table.
+    direct = config.delete_when is None and config.mode != "snapshot"
+    adds = added(publication, folder, properties, set()) if direct else []
+    commit = CommitProperties(custom_metadata={MARK: publication.state.run}, max_commit_retries=0)
     try:
         create_table_with_add_actions(
             folder.uri,
             types.to_delta(schema),
             adds,
             mode="error",
-            partition_by=partition_by,
+            partition_by=config.partition_by,
             configuration=properties,
             storage_options=folder.options,
-            commit_properties=record(publication, folder, 0, 0, "create"),
+            commit_properties=record([publication], folder, 0, 0, "create") if direct else commit,
         )
-    except DeltaError as error:
+    except (DeltaError, OSError) as error:
         if folder.open() is not None:
             raise RacedError from error
         raise
-    _settle(publication, folder, 0, used={add.path for add in adds})
+    if not direct:
+        return []
+    _settle([publication], folder, 0, used={add.path for add in adds})
+    return [publication]
 
 
-def _publish_into(table: DeltaTable, publication: Publication, folder: Folder) -> None:
-    dataset, key = publication.dataset, publication.slice.key
+def _publish_into(table: DeltaTable, publications: Sequence[Publication], folder: Folder) -> list[Publication]:
+    """Publish the first, and in the same commit all that can go with it; returns what is done."""
     log = Log(table, folder)
-    held = log.states(dataset, [key]).get(key)
-    if held and held.state == publication.state:
-        discard(publication.staged, folder)
-        return
-    if held and dataset.config.mode == "append":
-        raise PublishError(
-            f"{_named(publication)} was already appended by run {held.state.run}; a slice is never appended twice",
-            hint="delete its rows and append under another slice, or use `mode: replace`",
-        )
-    columns = _columns(table, publication, folder)
-    if added := [name for name in columns if name not in types.of_table(table)]:
-        # Its own commit, which only adds NULLs: a write transaction that widens the schema does not raise the protocol
-        # where the new type needs it, and leaves a table that nobody can open.
-        properties = CommitProperties(custom_metadata={MARK: publication.state.run}, max_commit_retries=0)
-        table.alter.add_columns(types.new_fields(added, columns), commit_properties=properties)
-        _publish_into(_reopened(folder), publication, folder)
-        return
-    used = _commit(table, log, publication, folder, columns)
-    _settle(publication, folder, log.version + 1, used)
+    done = _done(log, publications, folder)
+    if done:
+        return done
+    first = publications[0]
+    columns = _columns(table, first, folder)
+    new = [name for name in columns if name not in types.of_table(table)]
+    if new and first.dataset.config.schema_change != "replace":
+        # Its own commit, which only adds NULLs: a write transaction that widens the schema does not raise the
+        # protocol where the new type needs it, and leaves a table that nobody can open.
+        properties = CommitProperties(custom_metadata={MARK: first.state.run}, max_commit_retries=0)
+        table.alter.add_columns(types.new_fields(new, columns), commit_properties=properties)
+        return []
+    return _commit(table, log, publications, folder, columns)
 
 
-def _reopened(folder: Folder) -> DeltaTable:
-    table = folder.open()
-    if table is None:
-        raise RacedError
-    return table
+def _done(log: Log, publications: Sequence[Publication], folder: Folder) -> list[Publication]:
+    """What is published already; its staged files go if the log does not name them."""
+    dataset = publications[0].dataset
+    held = log.states(dataset, [one.slice.key for one in publications])
+    done = []
+    for one in publications:
+        if one.slice.key not in held:
+            continue
+        state = held[one.slice.key].state
+        if state == one.state:
+            discard(one.staged, folder)
+            done.append(one)
+        elif dataset.config.mode == "append":
+            raise PublishError(
+                f"{_named(one)} was already appended by run {state.run}; a slice is never appended twice",
+                hint="delete its rows and append under another slice, or use `mode: replace`",
+            )
+    return done
 
 
 def _columns(table: DeltaTable, publication: Publication, folder: Folder) -> dict[str, pl.DataType]:
@@ -130,116 +139,105 @@ def _columns(table: DeltaTable, publication: Publication, folder: Folder) -> dic
             f"{folder.uri} only takes appends (delta.appendOnly), the dataset's mode is {config.mode}",
             hint="use `mode: append`, or change the table's property",
         )
+    if config.schema_change == "replace":
+        return dict(publication.staged.schema)
     return types.merged(types.of_table(table), publication.staged.schema, may_add=config.schema_change == "add")
 
 
 def _commit(
-    table: DeltaTable, log: Log, publication: Publication, folder: Folder, columns: Mapping[str, pl.DataType]
-) -> set[str]:
-    """The commit of this mode; returns the staged paths that the log now names."""
-    config, part, staged = publication.dataset.config, publication.slice, publication.staged
-    column = config.partition.column if config.partition else None
-    mode: str = config.mode
-    bounds = of_slice(part, column, columns.get(column or "")) if mode == "replace" else None
-    if mode == "replace" and bounds is None:
-        mode = "overwrite"
+    table: DeltaTable,
+    log: Log,
+    publications: Sequence[Publication],
+    folder: Folder,
+    columns: Mapping[str, pl.DataType],
+) -> list[Publication]:
+    """The commit of this mode: whole files of as many slices as can be, else one slice written anew."""
+    config = publications[0].dataset.config
+    bounds = [_bounds(one, columns) for one in publications]
+    overwrites = config.mode == "overwrite" or (config.mode == "replace" and bounds[0] is None)
     version = log.version + 1
+    whole = {} if _is_rewritten(table, publications[0], columns) else _whole(table, publications, bounds, columns)
+    batch = [one for number, one in enumerate(publications) if number in whole] or [publications[0]]
+    mode = "overwrite" if overwrites else config.mode
     required = {field.name for field in table.schema().fields if not field.nullable}
-    adds = _adds(publication, folder, table.metadata().configuration, required)
-    removes = _removes(table, bounds) if bounds else []
-    properties = record(publication, folder, version, log.clean_since(version, overwrites=mode == "overwrite"), mode)
-    if mode != "merge" and removes is not None:
-        table.create_write_transaction(
-            [*removes, *adds],
-            "overwrite" if mode == "overwrite" else "append",
-            table.schema(),
-            config.partition_by,
-            commit_properties=properties,
-        )
-        return {add.path for add in adds}
-    rows = _rows(staged, columns)
-    if bounds:
-        write_deltalake(table, rows, mode="overwrite", predicate=bounds.sql, commit_properties=properties)
+    adds = [
+        each for one in batch if whole for each in added(one, folder, table.metadata().configuration, required)
+    ]  # fmt: skip
+    properties = record(batch, folder, version, log.clean_since(version, overwrites=overwrites), mode)
+    if whole:
+        actions: list[AddAction | RemoveAction] = [*(each for removes in whole.values() for each in removes), *adds]
+        kind = "overwrite" if overwrites else "append"
+        table.create_write_transaction(actions, kind, table.schema(), config.partition_by, commit_properties=properties)
     else:
-        _merge(table, rows, publication, properties)
-    found = Log(_reopened(folder), folder).states(publication.dataset, [part.key]).get(part.key)
-    if found is None or found.state != publication.state:
-        # delta-rs commits nothing when no row changes; the state is news all the same.
-        table.create_write_transaction([], "append", table.schema(), config.partition_by, commit_properties=properties)
-    return set()
+        Rewrite(table, batch[0], folder, columns, bounds[0], properties).commit()
+        _keep_state(batch[0], folder, properties)
+    _settle(batch, folder, version, {add.path for add in adds})
+    return batch
 
 
-def _adds(
-    publication: Publication, folder: Folder, properties: Mapping[str, str | None], required: set[str]
-) -> list[AddAction]:
-    schema = publication.staged.schema
-    for column in publication.dataset.config.partition_by:
-        if type(schema.get(column)) not in types.HIVE_TYPES:
-            raise DataError(
-                f'cannot partition by "{column}" of type {schema.get(column)}',
-                hint="partition by a column of type String, Date, Boolean or a signed integer",
-            )
-    files = [file for file in publication.staged.files if file.rows]
-    try:
-        folder.sync(folder.path_of(file.path) for file in files)
-        return [add_action(file, folder, schema, properties, required) for file in files]
-    except FileNotFoundError as error:
-        raise PublishError(
-            f"{_named(publication)}: the staged file {error.filename} is gone", hint="its rows must be computed again"
-        ) from error
-
-
-def _removes(table: DeltaTable, bounds: Bounds) -> list[RemoveAction] | None:
-    """The files that hold the slice and nothing else; None when one holds more, or may."""
-    files = pl.DataFrame(table.get_add_actions())
-    judged = bounds.judge(files)
-    if not (judged["inside"] | judged["outside"]).all():
-        return None
-    inside = files.filter(judged["inside"])
-    if not all(_UNAMBIGUOUS.fullmatch(path) for path in inside["path"]):
-        return None
-    now = int(time.time() * 1000)
-    return [
-        RemoveAction(
-            unquote(row["path"]),
-            True,
-            now,
-            row["size_bytes"],
-            {name: hive_text(value) for name, value in (row.get("partition") or {}).items()},
-        )
-        for row in inside.iter_rows(named=True)
-    ]
-
-
-def _rows(staged: Staged, columns: Mapping[str, pl.DataType]) -> pa.RecordBatchReader:
-    """The staged rows with all columns of the table, in its order."""
-    rows = staged.scan().select(
-        pl.col(name) if name in staged.schema else pl.lit(None, dtype).alias(name) for name, dtype in columns.items()
-    )
-    return pa.RecordBatchReader.from_stream(rows.collect_batches(lazy=True))
-
-
-def _merge(
-    table: DeltaTable, rows: pa.RecordBatchReader, publication: Publication, properties: CommitProperties
-) -> None:
+def _bounds(publication: Publication, columns: Mapping[str, pl.DataType]) -> Bounds | None:
+    """The rows of the table that this publish takes the place of; None: all, or none for being of the slice."""
     config = publication.dataset.config
-    same = " AND ".join(f"target.{identifier(name)} = source.{identifier(name)}" for name in config.key)
-    newer = None
-    if config.order_by:
-        order = identifier(config.order_by)
-        newer = f"source.{order} >= target.{order} OR target.{order} IS NULL"
-    merger = table.merge(rows, same, source_alias="source", target_alias="target", commit_properties=properties)
-    merger.when_matched_update_all(predicate=newer).when_not_matched_insert_all().execute()
+    if config.mode != "replace" and config.missing != "delete":
+        return None
+    column = config.partition.column if config.partition else None
+    return of_slice(publication.slice, column, columns.get(column or ""))
 
 
-def _settle(publication: Publication, folder: Folder, version: int, used: set[str]) -> None:
+def _is_rewritten(table: DeltaTable, publication: Publication, columns: Mapping[str, pl.DataType]) -> bool:
+    """Whether delta-rs must look at every row, whatever files the table has."""
+    config = publication.dataset.config
+    if config.mode in ("merge", "snapshot") or types.rules(table):
+        return True
+    return config.schema_change == "replace" and columns != types.of_table(table)
+
+
+def _whole(
+    table: DeltaTable,
+    publications: Sequence[Publication],
+    bounds: Sequence[Bounds | None],
+    columns: Mapping[str, pl.DataType],
+) -> dict[int, list[RemoveAction]]:
+    """What each publication removes, by its place, where whole files go: as many as one commit can take."""
+    if publications[0].dataset.config.mode == "append":
+        found: dict[int, list[RemoveAction]] = {number: [] for number, _ in enumerate(publications)}
+    elif bounds[0] is None:
+        return {0: []}
+    else:
+        files = files_of(table)
+        removes = {number: removed(files, each) for number, each in enumerate(bounds) if each is not None}
+        found = {number: each for number, each in removes.items() if each is not None}
+        if 0 not in found:
+            return {}
+    seen: set[str] = set()
+    for number in list(found):
+        # A slice that comes twice, or with other columns, has its own turn.
+        key, schema = publications[number].slice.key, publications[number].staged.schema
+        if key in seen or not schema.keys() <= columns.keys() or schema != publications[0].staged.schema:
+            del found[number]
+        seen.add(key)
+    return found
+
+
+def _keep_state(publication: Publication, folder: Folder, properties: CommitProperties) -> None:
+    """delta-rs commits nothing when no row changes; the state is news all the same."""
+    table = folder.open()
+    if table is None:
+        raise RacedError
+    key = publication.slice.key
+    found = Log(table, folder).states(publication.dataset, [key]).get(key)
+    if found is None or found.state != publication.state:
+        partition_by = publication.dataset.config.partition_by
+        table.create_write_transaction([], "append", table.schema(), partition_by, commit_properties=properties)
+
+
+def _settle(publications: Sequence[Publication], folder: Folder, version: int, used: set[str]) -> None:
     """Make the commit outlast a power loss, and drop staged files that it did not need."""
     commit = read_commit(folder, version)
     rewritten = {unquote(path) for path in commit.added} - used if commit else ()
     folder.sync([folder.log_entry(version), *map(folder.within, rewritten)])
-    folder.remove(
-        folder.path_of(file.path) for file in publication.staged.files if folder.relative(file.path) not in used
-    )
+    files = [file for one in publications for file in one.staged.files]
+    folder.remove(folder.path_of(file.path) for file in files if folder.relative(file.path) not in used)
 
 
 def discard(staged: Staged, folder: Folder) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,10 +14,10 @@ from uuid import uuid4
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 from fsspec import AbstractFileSystem
-from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from flowpipe.errors import DataError
+from flowpipe.errors import FlowpipeError
+from flowpipe.objectstore import explain, filesystem, is_remote, polars_options
 
 
 @dataclass(frozen=True)
@@ -28,32 +28,52 @@ class Folder:
     fs: AbstractFileSystem
     path: str
     options: dict[str, str] | None = field(repr=False)
+    durable: bool = True
 
     @classmethod
-    def at(cls, uri: str, options: dict[str, str] | None) -> Folder:
-        fs, path = url_to_fs(uri)
-        return cls(uri, fs, str(path), options)
+    def at(cls, uri: str, settings: Mapping[str, Any], *, durable: bool = True) -> Folder:
+        fs, path = filesystem(uri, settings)
+        return cls(uri, fs, path, polars_options(uri, settings), durable)
 
     def open(self, version: int | None = None) -> DeltaTable | None:
         """The table at a version, or as it is now; None when there is none.
 
         Raises:
-            DataError: there is something, but not a table that can be opened.
+            FlowpipeError: there is something, but not a table that can be opened.
         """
         try:
             return DeltaTable(self.uri, version=version, storage_options=self.options)
         except TableNotFoundError:
             return None
-        except DeltaError as error:
-            raise DataError(f"cannot open the Delta table {self.uri}: {first_line(error)}") from error
+        except (DeltaError, OSError) as error:
+            raise self._unreachable(error) from error
+
+    @contextmanager
+    def reaching(self) -> Iterator[None]:
+        """What an object store refuses in there is told as its user can mend it."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            if not is_remote(self.uri) or isinstance(error, FlowpipeError):
+                raise
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: Exception) -> FlowpipeError:
+        message, hint = explain(error)
+        return FlowpipeError(f"cannot open the Delta table {self.uri}: {message}", hint=hint)
 
     def lost(self, table: DeltaTable) -> str | None:
-        """What of a local table's data is gone although its log names it; None: nothing."""
-        if not isinstance(self.fs, LocalFileSystem):
-            return None
-        paths = [url.removeprefix("file://") for url in table.file_uris()]
-        gone = [path for path in paths if not Path(unquote(path)).exists() and not Path(path).exists()]
-        return f"{len(gone)} of its {len(paths)} data files are gone" if gone else None
+        """What of a table's data is gone although its log names it; None: nothing."""
+        named = [self.path_of(url.removeprefix("file://")) for url in table.file_uris()]
+        if isinstance(self.fs, LocalFileSystem):
+            gone = sum(not Path(unquote(path)).exists() and not Path(path).exists() for path in named)
+        else:
+            with self.reaching():
+                there = set(self.fs.find(self.path))
+            gone = sum(unquote(path) not in there and path not in there for path in named)
+        return f"{gone} of its {len(named)} data files are gone" if gone else None
 
     def path_of(self, url: str) -> str:
         """A path or URL below the folder as `fs` names it."""
@@ -73,10 +93,15 @@ class Folder:
     def read(self, path: str) -> bytes | None:
         """A small file whole; None when it is not there. (fsspec's `cat` would take a path for a pattern.)"""
         try:
-            content: bytes = self.fs.cat_file(path)
+            with self.reaching():
+                content: bytes = self.fs.cat_file(path)
         except FileNotFoundError:
             return None
         return content
+
+    def exists(self, path: str) -> bool:
+        with self.reaching():
+            return bool(self.fs.exists(path))
 
     def log_texts(self) -> Iterator[bytes]:
         """Every entry of the log that is still a file of its own."""
@@ -88,13 +113,17 @@ class Folder:
     def write_once(self, path: str, content: bytes) -> None:
         """Write a small file whole and durably, or not at all."""
         if not isinstance(self.fs, LocalFileSystem):
-            self.fs.pipe_file(path, content)
+            with self.reaching():
+                self.fs.pipe_file(path, content)
             return
         target = Path(path)
         fresh = not target.parent.exists()
         target.parent.mkdir(parents=True, exist_ok=True)
         aside = target.with_name(f".{target.name}.{uuid4().hex}")
         aside.write_bytes(content)
+        if not self.durable:
+            aside.replace(target)
+            return
         _sync(aside)
         aside.replace(target)
         for folder in (target.parent, Path(self.path), Path(self.path).parent) if fresh else (target.parent,):
@@ -102,7 +131,7 @@ class Folder:
 
     def sync(self, paths: Iterable[str]) -> None:
         """Make local files outlast a power loss, with the folders that name them; object stores do so by themselves."""
-        if not isinstance(self.fs, LocalFileSystem):
+        if not self.durable or not isinstance(self.fs, LocalFileSystem):
             return
         top = Path(self.path)
         folders: set[Path] = set()
@@ -114,7 +143,7 @@ class Folder:
 
     def remove(self, paths: Iterable[str]) -> None:
         for path in paths:
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError), self.reaching():
                 self.fs.rm_file(path)
 
 
@@ -124,9 +153,3 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def first_line(error: Exception) -> str:
-    """What delta-rs says, without the trace it appends."""
-    text: Any = str(error)
-    return str(text).strip().splitlines()[0] if str(text).strip() else type(error).__name__

@@ -1,8 +1,8 @@
 """Whose commits a Delta log holds: the states flowpipe published, and what others changed since.
 
 Every publish commits three application transactions, which outlast checkpoints and log cleanup:
-`flowpipe:DATASET:SLICE` is the hash of the state, by which its file is named, `flowpipe.last` the version of the latest
-publish, and `flowpipe.clean_since` the version since which nobody but flowpipe changed a row.
+`flowpipe:DATASET:SLICE` is the hash of the states of its commit, by which their file is named, `flowpipe.last` the
+version of the latest publish, and `flowpipe.clean_since` the version since which nobody but flowpipe changed a row.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class Log:
         self._clean_since = table.transaction_version(CLEAN_SINCE)
         self._folder = folder
         self._commits: dict[int, Commit | None] = {}
+        self._files: dict[int, dict[tuple[str, str], Published]] = {}
 
     def held(self, dataset: Dataset, slices: Sequence[str]) -> dict[str, Held]:
         """What was published for each slice, and whether it still is so."""
@@ -64,15 +65,25 @@ class Log:
 
     def states(self, dataset: Dataset, slices: Sequence[str]) -> dict[str, Published]:
         """The last published state of each slice that has one; the dataset's former name counts."""
-        found = {}
+        found: dict[str, Published] = {}
+        names = [name for name in (dataset.name, dataset.config.was) if name]
         for key in slices:
-            names = filter(None, (dataset.name, dataset.config.was))
             hashes = (self.table.transaction_version(app_id(name, key)) for name in names)
             hashed = next((one for one in hashes if one is not None), None)
-            if hashed is not None and (text := self._folder.read(_state_path(self._folder, hashed))) is not None:
-                content = json.loads(text)
-                found[key] = Published(State(**content["state"]), content["version"])
+            if hashed is not None:
+                states = self._file(hashed)
+                published = next((states[name, key] for name in names if (name, key) in states), None)
+                found.update({key: published} if published else {})
         return found
+
+    def _file(self, hashed: int) -> Mapping[tuple[str, str], Published]:
+        """The states of one commit by dataset and slice; empty when their file is gone."""
+        if hashed not in self._files:
+            text = self._folder.read(state_path(self._folder, hashed))
+            content = json.loads(text) if text is not None else {"states": []}
+            states = (State(**one) for one in content["states"])
+            self._files[hashed] = {(one.dataset, one.slice): Published(one, content["version"]) for one in states}
+        return self._files[hashed]
 
     def changed_since(self, version: int) -> str | None:
         """What somebody else did to the rows after `version`, in words; None: nothing."""
@@ -136,21 +147,25 @@ def app_id(dataset: str, key: str) -> str:
     return f"flowpipe:{dataset}:{key}"
 
 
-def record(publication: Publication, folder: Folder, version: int, clean_since: int, mode: str) -> CommitProperties:
-    """Write the state beside the table; what this returns commits it, but only as `version`."""
-    content = json.dumps({"state": asdict(publication.state), "version": version}, sort_keys=True).encode()
+def record(
+    publications: Sequence[Publication], folder: Folder, version: int, clean_since: int, mode: str
+) -> CommitProperties:
+    """Write the states beside the table; what this returns commits them, but only as `version`."""
+    states = [asdict(one.state) for one in publications]
+    content = json.dumps({"states": states, "version": version}, sort_keys=True).encode()
     hashed = int.from_bytes(sha256(content).digest()[:8]) >> 1
-    folder.write_once(_state_path(folder, hashed), content)
+    folder.write_once(state_path(folder, hashed), content)
     return CommitProperties(
-        custom_metadata={MARK: publication.state.run, MODE: mode},
+        custom_metadata={MARK: publications[0].state.run, MODE: mode},
         max_commit_retries=0,
         app_transactions=[
-            Transaction(app_id(publication.dataset.name, publication.slice.key), hashed),
+            *(Transaction(app_id(one.dataset.name, one.slice.key), hashed) for one in publications),
             Transaction(LAST, version),
             Transaction(CLEAN_SINCE, clean_since),
         ],
     )
 
 
-def _state_path(folder: Folder, hashed: int) -> str:
+def state_path(folder: Folder, hashed: int) -> str:
+    """The file of a commit's states."""
     return folder.within("_flowpipe", f"{hashed:016x}.json")

@@ -155,6 +155,11 @@ def _in_use(table: DeltaTable) -> list[str]:
     return found
 
 
+def rules(table: DeltaTable) -> list[str]:
+    """What a table asks of every row, so that delta-rs must write it."""
+    return []
+
+
 def refuse_unreadable(table: DeltaTable, location: str) -> None:
     """Say no to a table that Polars cannot read.
 

@@ -4,33 +4,57 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+from urllib.parse import quote
 from uuid import uuid4
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from flowpipe import fields
 from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Staged, StagingPlace, State
 from flowpipe.adapters.delta import schema as types
 from flowpipe.adapters.delta.bounds import Bounds, of_slice
 from flowpipe.adapters.delta.commit import RacedError, discard, publish_once
 from flowpipe.adapters.delta.folder import Folder
 from flowpipe.adapters.delta.log import Log
-from flowpipe.errors import PublishError, nearest
+from flowpipe.errors import DataError, FlowpipeError, PublishError, nearest
+from flowpipe.fields import Bytes
+from flowpipe.objectstore import is_remote
 from flowpipe.partition import Slice, of_window, within
+from flowpipe.validation import MalformedError
 
 _ATTEMPTS = 15
+_PLAIN = "ASCII letters, digits and _ - . ~ /"
+_IN_MEMORY = 4  # rows take about that much more there than in a file
+_SCHEMES = ("file", "s3", "s3a", "gs", "az", "adl", "abfs", "abfss")
 
 
 class Options(BaseModel):
-    """`url` is a folder or an object store's URL; `options` are the object store's, as delta-rs names them."""
+    """Where the tables are, and how their files are written."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    url: str
-    options: dict[str, str] = Field(default_factory=dict, repr=False)
+    url: str = Field(description="a folder, or an object store's URL such as `s3://bucket/prefix`")
+    options: dict[str, Any] = Field(
+        default_factory=dict, repr=False, description="the object store's: key, secret, endpoint_url, region, ..."
+    )
+    target_file_size: Bytes | None = Field(None, description="how large data files become: `128MB`")
+    durability: Literal["fsync", "none"] = Field("fsync", description="whether local files outlast a power loss")
+
+    @field_validator("url")
+    @classmethod
+    def _known(cls, url: str) -> str:
+        scheme = url.partition("://")[0].lower() if "://" in url else "file"
+        if scheme not in _SCHEMES:
+            raise MalformedError(f'delta-rs cannot write to "{scheme}://"', f"it knows {', '.join(_SCHEMES)}")
+        if is_remote(url) and not _is_plain(url.partition("://")[2]):
+            raise MalformedError(f'delta-rs quotes what "{url}" holds, and Polars does not', f"use only {_PLAIN}")
+        return url
 
 
 class Delta:
@@ -41,7 +65,7 @@ class Delta:
     def __init__(self, options: BaseModel, root: Path) -> None:
         assert isinstance(options, Options)
         self._url = options.url.rstrip("/") if "://" in options.url else str((root / options.url).resolve())
-        self._storage = dict(options.options) or None
+        self._options = options
 
     def check(self, dataset: Dataset, *, written: bool) -> Iterable[tuple[tuple[str, ...], str, str | None]]:
         """What this store needs of a dataset."""
@@ -50,6 +74,8 @@ class Delta:
             yield (), f'"{dataset.name}" is in a Delta store and has no table', "write `table: NAME`"
         elif not _is_below(config.table):
             yield ("table",), f'"{config.table}" is not a folder below the store\'s url', "write it like `daily/delays`"
+        elif is_remote(self._url) and not _is_plain(config.table):
+            yield ("table",), f'delta-rs quotes what "{config.table}" holds, and Polars does not', f"use only {_PLAIN}"
         for name in ("path", "query", "format", "options"):
             if getattr(config, name):
                 yield (name,), f"a Delta table has no {name}", "remove it"
@@ -102,25 +128,41 @@ class Delta:
 
     def place(self, dataset: Dataset, part: Slice, run: str, scratch: Path, state: State) -> StagingPlace:  # noqa: ARG002
         """The table's own folder: files that no log entry names are invisible, and become visible without a copy."""
-        return StagingPlace(
-            self._folder(dataset).uri, f"flowpipe-{run}-{uuid4().hex[:12]}", hive=tuple(dataset.config.partition_by)
+        folder, size = self._folder(dataset), self._options.target_file_size
+        place = StagingPlace(
+            folder.uri,
+            f"flowpipe-{run}-{uuid4().hex[:12]}",
+            hive=tuple(dataset.config.partition_by),
+            storage=folder.options,
         )
+        return replace(place, file_bytes=_IN_MEMORY * fields.size(size)) if size else place
 
     def publish(self, publication: Publication) -> None:
         """Commit rows and state together; a commit that lost a race is decided anew on the new version."""
-        folder = self._folder(publication.dataset)
+        self.publish_all([publication])
+
+    def publish_all(self, publications: Sequence[Publication]) -> None:
+        """Commit slices of one dataset together where whole files make them, the others one by one."""
+        if not publications:
+            return
+        first = publications[0]
+        folder = self._folder(first.dataset)
         tries = Retrying(
             retry=retry_if_exception_type(RacedError),
             stop=stop_after_attempt(_ATTEMPTS),
             wait=wait_random_exponential(multiplier=0.05, max=1),
         )
         try:
-            tries(publish_once, publication, folder)
+            tries(publish_once, publications, folder)
         except RetryError as error:
             raise PublishError(
-                f"{publication.dataset.name} ({publication.slice}): other writers committed first, {_ATTEMPTS} times",
+                f"{first.dataset.name} ({first.slice}): other writers committed first, {_ATTEMPTS} times",
                 hint="run the same command again",
             ) from error
+        except (DataError, PublishError):
+            raise
+        except FlowpipeError as error:
+            raise PublishError.of(error.problems) from error
 
     def held(self, dataset: Dataset, parts: Sequence[Slice]) -> Mapping[str, Held]:
         """What was published for each slice, and what others changed since."""
@@ -145,7 +187,7 @@ class Delta:
         if not staged.files:
             return True
         folder = self._folder_of(staged.files[0].path)
-        return all(folder.fs.exists(folder.path_of(file.path)) for file in staged.files)
+        return all(folder.exists(folder.path_of(file.path)) for file in staged.files)
 
     def discard(self, staged: Staged) -> None:
         """Remove staged files that the log of their table does not name."""
@@ -155,25 +197,33 @@ class Delta:
     def close(self) -> None:
         """Nothing is kept open."""
 
+    def _at(self, uri: str) -> Folder:
+        return Folder.at(uri, self._options.options, durable=self._options.durability == "fsync")
+
     def _folder(self, dataset: Dataset) -> Folder:
-        return Folder.at(f"{self._url}/{dataset.config.table}", self._storage)
+        return self._at(f"{self._url}/{dataset.config.table}")
 
     def _folder_of(self, path: str) -> Folder:
         """The folder of the table that a staged file belongs to: the nearest above it with a log, else its own."""
-        store = Folder.at(self._url, self._storage)
+        store = self._at(self._url)
         below = PurePosixPath(store.relative(path)).parent
         for candidate in (below, *below.parents):
-            if store.fs.exists(store.within(str(candidate), "_delta_log")):
-                return Folder.at(f"{self._url}/{candidate}", self._storage)
-        return Folder.at(f"{self._url}/{below}", self._storage)
+            if store.exists(store.within(str(candidate), "_delta_log")):
+                return self._at(f"{self._url}/{candidate}")
+        return self._at(f"{self._url}/{below}")
 
     def _near(self, folder: Folder) -> str | None:
-        store = Folder.at(self._url, self._storage)
-        if not store.fs.exists(store.path):
+        store = self._at(self._url)
+        if not store.exists(store.path):
             return None
-        found = [path for path in store.fs.ls(store.path, detail=False) if store.fs.exists(f"{path}/_delta_log")]
+        found = [path for path in store.fs.ls(store.path, detail=False) if store.exists(f"{path}/_delta_log")]
         name = nearest(store.relative(folder.uri), [PurePosixPath(path).name for path in found])
         return name and f"{self._url}/{name}"
+
+
+def _is_plain(path: str) -> bool:
+    """Whether an object's path is the same however a library quotes it."""
+    return quote(path, safe="/@") == path
 
 
 def _is_below(table: str) -> bool:

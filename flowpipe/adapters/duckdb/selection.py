@@ -70,5 +70,30 @@ def check(dataset: Dataset) -> Iterator[Finding]:
         yield ("partition",), "neither the query nor a column tells a row's window", hint
 
 
+def check_written(dataset: Dataset) -> Iterator[Finding]:
+    """What is wrong with writing a dataset."""
+    config = dataset.config
+    if config.query:
+        yield ("query",), "a query is only read", "write `table: NAME`"
+    if config.mode == "replace" and config.partition is None:
+        yield ("mode",), "`mode: replace` needs a partition", "write `partition: {column: date, every: month}`"
+    if config.mode in {"merge", "snapshot"} and not config.key:
+        yield ("mode",), f"{config.mode} needs a key", "add `key: [NAME]`"
+    if config.swap:
+        hint = "remove it: readers of a DuckDB file see the old table until the transaction ends"
+        yield ("swap",), "swap is for postgres stores only", hint
+    if config.partition_by:
+        yield ("partition_by",), "partition_by is for delta stores only", "remove it: a DuckDB table has no folders"
+    for statement in config.after_publish:
+        try:
+            found = {each.type for each in duckdb.extract_statements(statement)}
+        except duckdb.Error as error:
+            yield ("after_publish",), str(error).splitlines()[0], f"mend `{statement.strip()}`"
+            continue
+        if duckdb.StatementType.TRANSACTION in found:
+            hint = "remove BEGIN, COMMIT and ROLLBACK"
+            yield ("after_publish",), "after_publish runs in the transaction of the publish", hint
+
+
 def _placeholders(query: str) -> set[str]:
     return {str(name) for statement in duckdb.extract_statements(query) for name in statement.named_parameters}

@@ -1,8 +1,4 @@
-"""When the DuckDB file is open, and what is asked of it: versions, rows, states, publishes.
-
-The file is open only while something is asked of it, once in this process, and never touched by anything but DuckDB
-while it is: closing a second descriptor would drop the lock that keeps other processes out.
-"""
+"""What is asked of a DuckDB file: versions, rows, states, publishes, upkeep."""
 
 from __future__ import annotations
 
@@ -14,7 +10,7 @@ import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 import duckdb
@@ -22,11 +18,14 @@ import polars as pl
 from pydantic import BaseModel, Field
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
 
-from flowpipe import memory, partition
-from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Staged, StagingPlace, State, sql
-from flowpipe.adapters.duckdb import selection, transaction, types
+from flowpipe import partition
+from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Staged, StagingPlace, State, Upkeep, sql
+from flowpipe.adapters.duckdb import fitting, selection, transaction, types
+from flowpipe.adapters.duckdb.opening import File
 from flowpipe.adapters.duckdb.transaction import Remembered
-from flowpipe.errors import FlowpipeError, PublishError, nearest
+from flowpipe.adapters.duckdb.upkeep import tidy
+from flowpipe.dtypes import is_wider
+from flowpipe.errors import PublishError, nearest
 from flowpipe.partition import Slice
 from flowpipe.validation import Model
 
@@ -34,9 +33,12 @@ _ATTEMPTS = 8
 
 
 class Options(Model):
-    """Which file."""
+    """Which file, and how the URLs in queries are reached."""
 
     database: str = Field(description="the DuckDB file; relative to the project, made when first written")
+    options: dict[str, Any] = Field(
+        default_factory=dict, repr=False, description="settings of the URLs that queries read, as of s3://"
+    )
 
 
 class DuckDB:
@@ -46,12 +48,7 @@ class DuckDB:
 
     def __init__(self, options: BaseModel, root: Path) -> None:
         assert isinstance(options, Options)
-        self._shown = options.database
-        # DuckDB opens a second instance for another name of the same file.
-        self._path = (root / options.database).resolve()
-        self._connection: duckdb.DuckDBPyConnection | None = None
-        self._users = 0
-        self._opening = threading.Lock()
+        self._file = File(root / options.database, options.database, options.options)
         self._publishing = threading.Lock()
 
     def check(self, dataset: Dataset, *, written: bool) -> Iterable[selection.Finding]:
@@ -66,14 +63,8 @@ class DuckDB:
             yield from selection.check(dataset)
         elif config.partition and not config.partition.column:
             yield ("partition",), "a partitioned table needs the column that tells a row's window", "column: date"
-        if not written:
-            return
-        if config.query:
-            yield ("query",), "a query is only read", "write `table: NAME`"
-        if config.mode == "replace" and config.partition is None:
-            yield ("mode",), "`mode: replace` needs a partition", "write `partition: {column: date, every: month}`"
-        if config.mode == "merge" and not config.key:
-            yield ("mode",), "merge needs a key", "add `key: [NAME]`"
+        if written:
+            yield from selection.check_written(dataset)
 
     def pin(self, dataset: Dataset, part: Slice) -> Pin:
         """The states of the slices read, and their rows; queries and tables of somebody else have no version."""
@@ -134,33 +125,33 @@ class DuckDB:
             DataError: the columns are not the table's.
             PublishError: the database refused.
         """
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file.path.parent.mkdir(parents=True, exist_ok=True)
         conflicts = Retrying(
             retry=retry_if_exception_type(duckdb.TransactionException),
             stop=stop_after_attempt(_ATTEMPTS),
             wait=wait_exponential(multiplier=0.05, max=2) + wait_random(0, 0.05),
             reraise=True,
         )
-        with self._publishing, tempfile.TemporaryDirectory() as folder, self._cursor(PublishError) as cursor:
+        with self._publishing, tempfile.TemporaryDirectory() as folder, self._file.cursor(PublishError) as cursor:
             source = transaction.source_of(publication.staged, Path(folder))
             conflicts(transaction.publish, cursor, publication, source)
 
     def held(self, dataset: Dataset, parts: Sequence[Slice]) -> Mapping[str, Held]:
         """What the table of states says, and whether the table still has as many rows as it had then."""
         held = {part.key: Held() for part in parts}
-        if not self._path.exists():
+        if not self._file.path.exists():
             return held
-        with self._cursor() as cursor:
+        with self._file.cursor() as cursor:
             rows = transaction.states(cursor, dataset)
-            there = transaction.columns(cursor, str(dataset.config.table))
+            there = fitting.columns(cursor, str(dataset.config.table))
             number = transaction.number(cursor, sql.count(selection.source(dataset))) if there else None
         for key in held.keys() & rows.keys():
             held[key] = Held(rows[key].state, _changed(dataset, rows[key], number))
         return held
 
-    def widens(self, now: pl.DataType, new: pl.DataType) -> bool:  # noqa: ARG002
-        """No column changes its type in place."""
-        return False
+    def widens(self, now: pl.DataType, new: pl.DataType) -> bool:
+        """Numbers grow in place."""
+        return is_wider(new, now)
 
     def is_staged(self, staged: Staged) -> bool:
         """Whether every staged file still is there."""
@@ -171,41 +162,13 @@ class DuckDB:
         for file in staged.files:
             Path(file.path).unlink(missing_ok=True)
 
+    def maintain(self, dataset: Dataset, upkeep: Upkeep) -> Sequence[str]:  # noqa: ARG002
+        """Make the whole file smaller; staged files are the run's, and old versions there are none."""
+        with self._publishing:
+            return tidy(self._file, dry_run=upkeep.dry_run)
+
     def close(self) -> None:
         """The file is closed whenever nothing is asked of it."""
-
-    @contextlib.contextmanager
-    def _cursor(self, failure: type[FlowpipeError] = FlowpipeError) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A cursor of the one connection, which the last user closes."""
-        try:
-            with self._opening:
-                if self._connection is None:
-                    self._connection = duckdb.connect(str(self._path))
-                    memory.bound(self._connection)
-                cursor = self._connection.cursor()
-                self._users += 1
-            try:
-                yield cursor
-            finally:
-                with self._opening:
-                    cursor.close()
-                    self._users -= 1
-                    if not self._users:
-                        self._connection.close()
-                        self._connection = None
-        except duckdb.Error as error:
-            raise self._said(error, failure) from error
-
-    def _said(self, error: duckdb.Error, failure: type[FlowpipeError]) -> FlowpipeError:
-        text = str(error)
-        if "Could not set lock" in text:
-            holder = text.partition("(PID ")[2].partition(")")[0]
-            who = f"process {holder}" if holder else "another process"
-            return failure(f"{self._shown} is held open by {who}", hint="close it there, then run again")
-        lines = [line for line in text.splitlines() if line.strip()]
-        return failure(
-            f"{self._shown}: {lines[0]}", hint=lines[1] if len(lines) > 1 and "Did you" in lines[1] else None
-        )
 
     @contextlib.contextmanager
     def _reading(self, dataset: Dataset, part: Slice) -> Iterator[tuple[duckdb.DuckDBPyConnection, Mapping[str, str]]]:
@@ -214,18 +177,18 @@ class DuckDB:
         Raises:
             Missing: there is no such file, or no such table in it.
         """
-        if not self._path.exists():
-            folder = self._path.parent
-            close = nearest(self._path.name, [path.name for path in folder.iterdir()] if folder.is_dir() else [])
-            raise Missing(self._shown, str(Path(self._shown).parent / close) if close else None)
-        with self._cursor() as cursor:
+        if not self._file.path.exists():
+            folder = self._file.path.parent
+            close = nearest(self._file.path.name, [path.name for path in folder.iterdir()] if folder.is_dir() else [])
+            raise Missing(self._file.shown, str(Path(self._file.shown).parent / close) if close else None)
+        with self._file.cursor(query=dataset.config.query) as cursor:
             # The wall-clock times of a query's $start and $end are those of the window.
             cursor.execute(f"SET TimeZone = {sql.literal(str(part.window.start.tzinfo) if part.window else 'UTC')}")
             cursor.execute("BEGIN TRANSACTION")
             if dataset.config.query:
                 columns = transaction.described(cursor, selection.source(dataset), selection.parameters(dataset, part))
             else:
-                columns = transaction.columns(cursor, str(dataset.config.table))
+                columns = fitting.columns(cursor, str(dataset.config.table))
             if not columns:
                 self._missing(cursor, str(dataset.config.table))
             yield cursor, columns
@@ -234,7 +197,7 @@ class DuckDB:
         rows = cursor.execute(sql.TABLES).fetchall()
         tables = [name if schema == selection.SCHEMA else f"{schema}.{name}" for schema, name in rows]
         close = nearest(table, tables)
-        raise Missing(f"table {table} in {self._shown}", f"table {close}" if close else None)
+        raise Missing(f"table {table} in {self._file.shown}", f"table {close}" if close else None)
 
 
 def _copy(cursor: duckdb.DuckDBPyConnection, rows: str, parameters: Mapping[str, object], target: Path) -> None:
@@ -242,9 +205,9 @@ def _copy(cursor: duckdb.DuckDBPyConnection, rows: str, parameters: Mapping[str,
 
 
 def _slices_read(dataset: Dataset, part: Slice, held: Mapping[str, State]) -> list[str]:
-    """The keys of the published slices that a read sees; a merge may have changed the rows of any."""
+    """The keys of the published slices that a read sees; what goes by key may have changed the rows of any."""
     config = dataset.config
-    if part.window is None or config.partition is None or config.mode == "merge":
+    if part.window is None or config.partition is None or config.mode in {"merge", "snapshot"}:
         return [part.key] if part.kind == "key" else sorted(held)
     return [window.key for window in partition.within(part.window, config.partition.every, config.partition.timezone)]
 

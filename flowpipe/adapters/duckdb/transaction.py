@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,10 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from flowpipe.adapters import Dataset, Publication, Staged, State, sql
+from flowpipe.adapters import Dataset, Publication, Staged, State, changes, sql, versions
+from flowpipe.adapters.duckdb import fitting
 from flowpipe.adapters.duckdb.selection import SCHEMA
-from flowpipe.adapters.duckdb.types import plain
-from flowpipe.datasets import DatasetConfig
-from flowpipe.errors import DataError, PublishError
+from flowpipe.errors import PublishError
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,8 @@ def publish(cursor: duckdb.DuckDBPyConnection, publication: Publication, source:
     """Publish the rows of `source`, unless this run has done so; on any error the database is as it was.
 
     Raises:
-        DataError: the columns are not the table's.
-        PublishError: the slice was appended before.
+        DataError: the columns are not the table's, or too many rows would go.
+        PublishError: the slice was appended before, or what was to be done afterwards failed.
         duckdb.Error: the database refused.
     """
     cursor.execute("BEGIN TRANSACTION")
@@ -68,11 +67,6 @@ def states(cursor: duckdb.DuckDBPyConnection, dataset: Dataset) -> dict[str, Rem
     return found
 
 
-def columns(cursor: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
-    """SQL types of a table by column; none when there is no such table."""
-    return {name: str(kind) for name, kind in cursor.execute(sql.COLUMNS, sql.split(table, SCHEMA)).fetchall()}
-
-
 def described(cursor: duckdb.DuckDBPyConnection, source: str, parameters: Mapping[str, Any]) -> dict[str, str]:
     """SQL types of a source's rows by column."""
     rows = cursor.execute(f"DESCRIBE {sql.select(source)}", parameters).fetchall()
@@ -91,23 +85,17 @@ def _publish(cursor: duckdb.DuckDBPyConnection, publication: Publication, source
     cursor.execute(sql.CREATE_STATE)
     if config.was:
         cursor.execute(sql.RENAME_STATE, [dataset.name, config.was])
-    there, staged = columns(cursor, name), described(cursor, source, {})
-    before = states(cursor, dataset).get(part.key) if there else None
+    before = states(cursor, dataset).get(part.key) if fitting.columns(cursor, name) else None
     if before and (before.state.run, before.state.fingerprint) == (state.run, state.fingerprint):
         return
     if before and config.mode == "append":
         message = f"slice {part} of {dataset.name} was appended by run {before.state.run} already"
         raise PublishError(message, hint="appending it again would double its rows; delete them and its state first")
-    if there:
-        _fit(cursor, dataset, there, staged)
-    else:
-        cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {sql.quoted(sql.split(name, SCHEMA)[0])}")
-        cursor.execute(sql.create_table(table, staged))
-    if not there or (part.kind == "whole" and config.mode in {"overwrite", "replace"}):
+    new = fitting.fit(cursor, dataset, described(cursor, source, {}))
+    if new or (part.kind == "whole" and config.mode in {"overwrite", "replace"}):
         cursor.execute(sql.FORGET_STATE, [dataset.name])
     rows = number(cursor, sql.count(table))
-    for statement in _changes(publication, config, table, staged, source):
-        cursor.execute(statement)
+    _change(cursor, publication, table, source)
     after = number(cursor, sql.count(table))
     cursor.execute(sql.FOLLOW_STATE, [dataset.name, rows, after])
     parts = json.dumps(dict(state.parts), sort_keys=True)
@@ -115,34 +103,18 @@ def _publish(cursor: duckdb.DuckDBPyConnection, publication: Publication, source
     cursor.execute(sql.UPSERT_STATE, values)
 
 
-def _changes(
-    publication: Publication, config: DatasetConfig, table: str, staged: Mapping[str, str], source: str
-) -> Sequence[str]:
-    if config.mode == "merge":
-        return sql.merge(table, list(staged), config.key, config.order_by, source)
-    insert = sql.insert(table, staged, source)
-    if config.mode == "append":
-        return [insert]
-    column = config.partition.column if config.partition else None
-    return [sql.delete(table, sql.of_slice(publication.slice, column, staged)), insert]
-
-
-def _fit(
-    cursor: duckdb.DuckDBPyConnection, dataset: Dataset, there: Mapping[str, str], staged: Mapping[str, str]
-) -> None:
-    """Add new columns where that is allowed.
-
-    Raises:
-        DataError: the staged columns are not the table's.
-    """
-    table, may_add = str(dataset.config.table), dataset.config.schema_change == "add"
-    for name, kind in staged.items():
-        if name not in there and not may_add:
-            raise DataError(f'column "{name}" is not in table {table}', hint="set `schema_change: add`")
-        if name not in there:
-            cursor.execute(sql.add_column(sql.qualified(table, SCHEMA), name, kind))
-        elif plain(there[name]) != plain(kind):
-            raise DataError(f'column "{name}" is {kind}, in table {table} it is {there[name]}', hint="cast the column")
-    lost = next((name for name in there if name not in staged), None)
-    if lost and not may_add:
-        raise DataError(f'column "{lost}" of table {table} is not in the new rows', hint="set `schema_change: add`")
+def _change(cursor: duckdb.DuckDBPyConnection, publication: Publication, table: str, source: str) -> None:
+    """The rows, and what the dataset wants done after them."""
+    dataset = publication.dataset
+    columns = fitting.writable(cursor, str(dataset.config.table))
+    if bound := changes.taken(publication, table, columns, source):
+        versions.refuse_too_many(dataset.config, dataset.name, *(number(cursor, query) for query in bound))
+    for statement in changes.statements(publication, table, columns, source):
+        cursor.execute(statement)
+    for statement in dataset.config.after_publish:
+        try:
+            cursor.execute(statement)
+        except duckdb.Error as error:
+            reason = str(error).splitlines()[0]
+            message = f"dataset {dataset.name}: after_publish failed, nothing was published: {reason}"
+            raise PublishError(message, hint=f"mend `{statement.strip()}`") from error

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from flowpipe.dtypes import is_wider
 from flowpipe.errors import DataError
 
 _SAME = (
@@ -22,6 +23,11 @@ _CHANGED: dict[type[pl.DataType], pl.DataType] = {
     pl.Categorical: pl.String(),
     pl.Enum: pl.String(),
 }
+_NUMBERS = {
+    "TINYINT": pl.Int8(), "SMALLINT": pl.Int16(), "INTEGER": pl.Int32(), "BIGINT": pl.Int64(), "UTINYINT": pl.UInt8(),
+    "USMALLINT": pl.UInt16(), "UINTEGER": pl.UInt32(), "UBIGINT": pl.UInt64(), "FLOAT": pl.Float32(),
+    "DOUBLE": pl.Float64(),
+}  # fmt: skip
 # What DuckDB writes to Parquet as something else, or as what Polars cannot read: HUGEINT becomes a float, UUID and JSON
 # bytes, INTERVAL a panic. Quoted names and time stamps match first and stay.
 _TOKEN = re.compile(
@@ -59,6 +65,22 @@ def plain(kind: str) -> str:
     if kind.startswith("UNION("):
         return "VARCHAR"
     return _TOKEN.sub(lambda match: match[0] if match["kept"] else _PLAIN[str(match.lastgroup)], kind)
+
+
+def grows(now: str, new: str) -> bool:
+    """Whether every value of an SQL type is one of another, wider one.
+
+    >>> grows("INTEGER", "BIGINT"), grows("DECIMAL(10,2)", "DECIMAL(12,2)"), grows("BIGINT", "VARCHAR")
+    (True, True, False)
+    """
+    narrow, wide = _number(now), _number(new)
+    return narrow is not None and wide is not None and is_wider(wide, narrow)
+
+
+def _number(kind: str) -> pl.DataType | None:
+    if decimal := re.fullmatch(r"DECIMAL\((\d+),(\d+)\)", kind):
+        return pl.Decimal(int(decimal[1]), int(decimal[2]))
+    return _NUMBERS.get(kind)
 
 
 def _stored(column: str, dtype: Any, whole: pl.DataType) -> pl.DataType:

@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from flowpipe.adapters.files import types
 from flowpipe.errors import Problem, unknown
 
 # What the adapter itself decides: where the bytes are, how they get there, and code, which YAML cannot hold.
@@ -20,7 +21,7 @@ _OURS = {
     "encryption", "hidden_file_prefix", "with_column_names", "infer_schema_files", "arrow_schema", "retries",
 }  # fmt: skip
 _ADDED = ("row_index_name", "include_file_paths")
-_TYPED = ("schema_overrides", "schema", "hive_schema")
+_TYPED = ("schema_overrides", "schema", "hive_schema")  # each a mapping of columns to types
 _TYPE = re.compile(r"(\w+)(?:\(([^()]*)\))?")
 # A CSV value that does not fit an inferred type is an error, never a NULL (Polars 2.1). So inferring from part of a
 # file is safe, and reading all of it twice costs eight times as much (336,776 flights: 2.4 s against 0.26 s). The other
@@ -32,8 +33,8 @@ _INFER_ROWS = 10_000
 class Format:
     """One file format: its names and endings, and the Polars functions whose keywords are its options.
 
-    `write` is None where Polars only reads. `refused` are the types that it cannot write. An `untyped` one is text,
-    whose types are guessed when it is read; one of at most `empty_bytes` has neither rows nor columns to guess from.
+    `write` is None where Polars only reads. An `untyped` one is text, whose types are guessed when it is read; one of
+    at most `empty_bytes` has neither rows nor columns to guess from. Polars itself reads a `native` one from S3.
     """
 
     name: str
@@ -42,34 +43,35 @@ class Format:
     read: Callable[[list[str], dict[str, Any]], pl.LazyFrame]
     writer: Callable[..., Any] | None = None
     write: Callable[[pl.LazyFrame, str, dict[str, Any]], object] | None = None
-    refused: tuple[type[pl.DataType], ...] = (pl.Object,)
     untyped: bool = False
     empty_bytes: int = -1
-
-    def takes(self, dtype: pl.DataType) -> bool:
-        """Whether a column of this type, and what is nested in it, can be written.
-
-        >>> by_name("csv").takes(pl.List(pl.Int64)), by_name("json").takes(pl.List(pl.Int64))
-        (False, True)
-        """
-        # Every format is staged as Parquet, which has no struct without fields.
-        if isinstance(dtype, self.refused) or (isinstance(dtype, pl.Struct) and not dtype.fields):
-            return False
-        inner = [dtype.inner] if isinstance(dtype, (pl.List, pl.Array)) else []
-        inner += [field.dtype for field in dtype.fields] if isinstance(dtype, pl.Struct) else []
-        return all(self.takes(one() if isinstance(one, type) else one) for one in inner)
+    native: bool = True
 
     def scan(
-        self, paths: Sequence[str], options: Mapping[str, Any], schema: Mapping[str, pl.DataType] | None = None
+        self,
+        paths: Sequence[str],
+        options: Mapping[str, Any],
+        schema: Mapping[str, pl.DataType] | None = None,
+        storage: Mapping[str, str] | None = None,
     ) -> pl.LazyFrame:
-        """The rows of the files; options that only the writer knows are left out. `schema` is what `guess` gave."""
+        """The rows of the files; options that only the writer knows are left out.
+
+        `schema` is what `guess` gave, or what the files were published with; `storage` how Polars reaches urls.
+        """
         keywords = {name: _typed(name, value) for name, value in options.items() if name in _keywords(self.reader)}
         if schema is not None:
             keywords.pop("schema_overrides", None)
             keywords["schema"] = schema
-        return self.read(list(paths), keywords)
+        wanted = {name: dtype for key in _TYPED for name, dtype in keywords.get(key, {}).items()}
+        for key in keywords.keys() & _TYPED:
+            keywords[key] = {name: types.carried(self.name, dtype) for name, dtype in keywords[key].items()}
+        if storage is not None and self.native and any("://" in path for path in paths):
+            keywords["storage_options"] = dict(storage)
+        return types.restored(self.read(list(paths), keywords), self.name, wanted)
 
-    def guess(self, paths: Sequence[str], options: Mapping[str, Any]) -> Mapping[str, pl.DataType] | None:
+    def guess(
+        self, paths: Sequence[str], options: Mapping[str, Any], storage: Mapping[str, str] | None = None
+    ) -> Mapping[str, pl.DataType] | None:
         """The columns of text files for `scan`, without which Polars guesses anew in every query; None: let it.
 
         Dates are dear: to guess the columns of a CSV file with `try_parse_dates` takes four times as long as its rows.
@@ -78,7 +80,7 @@ class Format:
         if self.reader not in {pl.scan_csv, pl.scan_ndjson} or several_kinds:
             return None
         try:
-            found = dict(self.scan(paths, options).collect_schema())
+            found = dict(self.scan(paths, options, storage=storage).collect_schema())
         except pl.exceptions.PolarsError:
             return None  # told when the rows are read
         return {name: dtype for name, dtype in found.items() if name not in {options.get(key) for key in _ADDED}}
@@ -180,8 +182,10 @@ def _scan_csv(paths: list[str], options: dict[str, Any]) -> pl.LazyFrame:
 def _scan_ndjson(paths: list[str], options: dict[str, Any]) -> pl.LazyFrame:
     keywords = {"infer_schema_length": None} | options
     # Alone among the scans it takes every path for a glob, and of several files it looks at the first only.
-    escaped = [re.sub(r"([*?\[])", r"[\1]", path) for path in paths]
-    return pl.concat([pl.scan_ndjson(path, **keywords) for path in escaped], how="diagonal_relaxed")
+    escaped = [path if "://" in path else re.sub(r"([*?\[])", r"[\1]", path) for path in paths]
+    storage = keywords.pop("storage_options", None)
+    frames = (pl.scan_ndjson(path, storage_options=storage if "://" in path else None, **keywords) for path in escaped)
+    return pl.concat(frames, how="diagonal_relaxed")
 
 
 def _scan_ipc(paths: list[str], options: dict[str, Any]) -> pl.LazyFrame:
@@ -215,22 +219,18 @@ def _write_json(frame: pl.LazyFrame, path: str, options: dict[str, Any]) -> None
     frame.collect().write_json(path, **options)
 
 
-_NESTED = (pl.List, pl.Array, pl.Struct, pl.Map)
 PARQUET = Format("parquet", ("parquet", "pq"), pl.scan_parquet, _scan_parquet, pl.LazyFrame.sink_parquet)
 FORMATS = (
     PARQUET,
-    Format(
-        "csv", ("csv", "csv.gz"), pl.scan_csv, _scan_csv, pl.LazyFrame.sink_csv, _sink_csv,
-        (pl.Object, pl.Binary, pl.Duration, *_NESTED), untyped=True,
-    ),
+    Format("csv", ("csv", "csv.gz"), pl.scan_csv, _scan_csv, pl.LazyFrame.sink_csv, _sink_csv, untyped=True),
     Format(
         "ndjson", ("ndjson", "jsonl"), pl.scan_ndjson, _scan_ndjson, pl.LazyFrame.sink_ndjson, _sink_ndjson,
-        (pl.Object, pl.Binary), untyped=True, empty_bytes=0,
+        untyped=True, empty_bytes=0,
     ),
     Format(
         "json", ("json",), pl.read_json, _read_json, pl.DataFrame.write_json, _write_json,
-        (pl.Object, pl.Binary), untyped=True, empty_bytes=len("[]"),
+        untyped=True, empty_bytes=len("[]"), native=False,
     ),
     Format("ipc", ("ipc", "arrow", "feather"), pl.scan_ipc, _scan_ipc, pl.LazyFrame.sink_ipc, _sink_ipc),
-    Format("excel", ("xlsx", "xls", "xlsb"), pl.read_excel, _read_excel),
+    Format("excel", ("xlsx", "xls", "xlsb"), pl.read_excel, _read_excel, native=False),
 )  # fmt: skip

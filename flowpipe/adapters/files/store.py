@@ -1,106 +1,124 @@
 """How a slice that is one file is pinned, read and published.
 
-Parquet is staged beside its target and renamed; other formats are converted from staged Parquet when published.
+Parquet on a disk is staged beside its target and renamed; for object stores it is staged on the disk of this machine.
+Other formats are converted from staged Parquet when published.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory, gettempdir
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 import polars as pl
 from pydantic import BaseModel, Field, field_validator
 
 from flowpipe import partition
-from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Staged, StagingPlace, State
-from flowpipe.adapters.files import formats, layout, objects
-from flowpipe.adapters.files.folder import Folder, Found
+from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Staged, StagingPlace, State, Upkeep
+from flowpipe.adapters.files import formats, layout, objects, reading, tidying, types, urls
+from flowpipe.adapters.files.folder import Found, Unreachable
 from flowpipe.adapters.files.formats import Format
+from flowpipe.adapters.files.places import place_of
 from flowpipe.errors import DataError, PublishError
-from flowpipe.frames import in_window
 from flowpipe.partition import Slice
 from flowpipe.validation import Model
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+_AT_ONCE = 16  # questions to a store that is far away
 
 
 class Options(Model):
     """Where the files are."""
 
-    url: str = Field(description="a folder; relative to the project")
-    options: dict[str, Any] = Field(default_factory=dict, description="fsspec's storage options")
+    url: str = Field(description="a folder, relative to the project; or s3://, or any url that fsspec knows")
+    options: dict[str, Any] = Field(default_factory=dict, description="fsspec's storage options", repr=False)
+    durability: Literal["fsync", "none"] = Field("fsync", description="folders: whether a power cut loses nothing")
 
     @field_validator("url")
     @classmethod
-    def _local(cls, url: str) -> str:
-        scheme = url.partition("://")[0] if "://" in url else "file"
-        if scheme != "file":
-            raise ValueError(f'the url must be a local folder, not "{scheme}://"')
+    def _known(cls, url: str) -> str:
+        urls.refuse_unknown(url)
         return url
 
 
 class Files:
-    """One folder."""
+    """One folder or bucket."""
 
     Options: type[BaseModel] = Options
 
     def __init__(self, options: BaseModel, root: Path) -> None:
         assert isinstance(options, Options)
-        self._folder = Folder(options.url, options.options, root)
+        self._url = options.url
+        self._place = place_of(options.url, options.options, root, durable=options.durability == "fsync")
+        self._folder = self._place.folder
         self._guessed: dict[tuple[str, str], Mapping[str, pl.DataType] | None] = {}
 
     def check(self, dataset: Dataset, *, written: bool) -> Iterable[layout.Finding]:
         """What is wrong with a dataset's configuration here."""
-        return layout.check(dataset, written=written)
+        yield from layout.check(dataset, written=written)
+        if written and (finding := urls.read_only(self._url)):
+            yield finding
 
     def pin(self, dataset: Dataset, part: Slice) -> Pin:
-        """What published the files that are as flowpipe left them, sizes and times of the others."""
+        """What published the files that are as flowpipe left them, tags, or sizes and times of the others."""
         form, found = layout.format_of(dataset), self._find(dataset, part)
         versions = [self._version(form, file) for file in found]
+        known = [version for version in versions if version is not None]
+        token = json.dumps([astuple(file) for file in found])
+        if len(known) < len(versions):
+            return Pin(None, token)
         paths = [file.path for file in found]
-        version = versions[0] if len(found) == 1 else _short(list(zip(paths, versions, strict=True)))
-        return Pin(version, json.dumps([astuple(file) for file in found]))
+        return Pin(known[0] if len(found) == 1 else _short(list(zip(paths, known, strict=True))), token)
 
-    def read(self, dataset: Dataset, part: Slice, pin: Pin, spool: Path) -> pl.LazyFrame:  # noqa: ARG002
-        """The rows of exactly the pinned files, scanned where they are.
+    def read(self, dataset: Dataset, part: Slice, pin: Pin, spool: Path) -> pl.LazyFrame:
+        """The rows of exactly the pinned files, scanned where they are or where they were downloaded to.
 
         Raises:
             DataError: the format's library is not installed, or no column tells a row's window.
         """
         form, files = layout.format_of(dataset), [Found(*fields) for fields in json.loads(pin.token)]
-        paths = [self._folder.absolute(file.path) for file in files if file.size > form.empty_bytes]
-        if not paths:
-            return pl.LazyFrame(schema=objects.sidecar_schema(Path(self._folder.absolute(files[0].path))))
-        try:
-            options = dataset.config.options
-            key = (pin.token, str(options))
+        published = self._published(dataset, files)
+        kept = [number for number, file in enumerate(files) if file.size > form.empty_bytes]
+        if not kept:
+            return pl.LazyFrame(schema=published[0])
+        paths = self._place.scannable(form, [files[number] for number in kept], spool)
+        key = (pin.token, str(dataset.config.options))
+
+        def guessed() -> Mapping[str, pl.DataType] | None:
             if key not in self._guessed:
-                self._guessed[key] = form.guess(paths, options)
-            frame = form.scan(paths, options, self._guessed[key])
-        except ModuleNotFoundError as error:
-            raise DataError(f"{dataset.name} needs a library: {error}", hint="pip install fastexcel") from error
-        return _within_window(frame, dataset, part)
+                self._guessed[key] = form.guess(paths, dataset.config.options, self._place.storage)
+            return self._guessed[key]
+
+        schemas = [published[number] for number in kept]
+        frame = reading.scan(dataset, paths, schemas, guessed, self._place.storage)
+        return reading.within_window(frame, dataset, part)
 
     def schema(self, dataset: Dataset, part: Slice | None = None) -> Mapping[str, pl.DataType] | None:
         """Columns and types of what is there; text has none but those it was published with."""
         form, part = layout.format_of(dataset), part or partition.WHOLE
         if form.untyped:
-            return objects.sidecar_schema(self._target(dataset, part))
+            return objects.sidecar_schema(self._folder, layout.path_of(dataset, part))
         try:
-            return self.read(dataset, part, self.pin(dataset, part), Path()).collect_schema()
+            with TemporaryDirectory() as spool:
+                return self.read(dataset, part, self.pin(dataset, part), Path(spool)).collect_schema()
         except Missing:
             return None
 
     def is_empty(self, dataset: Dataset, part: Slice) -> bool:
         """Whether a slice holds no row."""
         try:
-            rows = self.read(dataset, part, self.pin(dataset, part), Path())
+            with TemporaryDirectory() as spool:
+                rows = self.read(dataset, part, self.pin(dataset, part), Path(spool))
+                return rows.head(1).collect().is_empty()
         except Missing:
             return True
-        return rows.head(1).collect().is_empty()
 
     def storable(self, dataset: Dataset, schema: Mapping[str, pl.DataType]) -> Mapping[str, pl.DataType]:
         """The columns as they are: a format takes a type or refuses it.
@@ -110,55 +128,71 @@ class Files:
         """
         form = layout.format_of(dataset)
         for name, dtype in schema.items():
-            if not form.takes(dtype):
+            if not types.takes(form.name, dtype):
                 hint = "cast the column" if form is formats.PARQUET else "cast the column, or write Parquet"
                 raise DataError(f'column "{name}" is {dtype}, which {form.name} cannot hold', hint=hint)
         return schema
 
     def place(self, dataset: Dataset, part: Slice, run: str, scratch: Path, state: State) -> StagingPlace:
         """Parquet beside its target, so that a rename makes it visible; all else in the run's scratch folder."""
+        name = f"{dataset.name}-{quote(part.key, safe='')}-{run}"
         if layout.format_of(dataset) is not formats.PARQUET:
-            return StagingPlace(str(scratch), f"{dataset.name}-{quote(part.key, safe='')}-{run}")
-        target = self._target(dataset, part)
-        self._folder.make(str(target.parent))
+            return StagingPlace(str(scratch), name)
         metadata = {objects.METADATA_KEY: objects.to_json(state)}
-        return StagingPlace(str(target.parent), f"{target.name}{objects.STAGED}{run}", single=True, metadata=metadata)
+        if self._place.remote:
+            return StagingPlace(str(scratch), f"{name}.parquet", single=True, metadata=metadata)
+        target = self._place.staging(layout.path_of(dataset, part), run, scratch)
+        return StagingPlace(str(target.parent), target.name, single=True, metadata=metadata)
 
     def publish(self, publication: Publication) -> None:
-        """Rename the staged Parquet file into its place, or convert and rename; then the sidecar.
+        """Make the staged Parquet file visible, or convert and make that visible; then the sidecar.
 
         Raises:
-            PublishError: the staged file is gone, or the disk refuses.
+            DataError: the format has no text for a value.
+            PublishError: the staged file is gone, or the store refuses.
         """
-        form = layout.format_of(publication.dataset)
-        target = self._target(publication.dataset, publication.slice)
-        held, wanted = _held(form, target), publication.state
-        if held.state and not held.changed and _same_run(held.state, wanted):
-            return
-        shown = self._folder.shown(str(target))
-        staged = [Path(file.path) for file in publication.staged.files]
-        if not all(path.exists() for path in staged):
-            raise PublishError(f"{shown} cannot be published: its staged file is gone", hint="run with --force")
+        path, wanted = layout.path_of(publication.dataset, publication.slice), publication.state
+        shown = self._folder.shown(path)
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if form is formats.PARQUET:
-                objects.make_visible(staged[0], target)
-            else:
-                _convert(form, publication, target)
+            held = self._held(layout.format_of(publication.dataset), path)
+            if held.state and not held.changed and _same_run(held.state, wanted):
+                return
+            if not self.is_staged(publication.staged):
+                raise PublishError(f"{shown} cannot be published: its staged file is gone", hint="run with --force")
+            self._publish(publication, path)
+        except Unreachable as error:
+            raise PublishError.of(error.problems) from error
         except (OSError, pl.exceptions.PolarsError) as error:
             reason = str(getattr(error, "strerror", None) or error).splitlines()[0]
             raise PublishError(f"{shown} cannot be published: {reason}", hint="the old file is whole") from error
 
+    def _publish(self, publication: Publication, path: str) -> None:
+        form, staged = layout.format_of(publication.dataset), publication.staged
+        if form is formats.PARQUET:
+            self._place.put(Path(staged.files[0].path), path)
+            return
+        _refuse_lost(publication, form)
+        scratch = Path(staged.files[0].path).parent if staged.files else Path(gettempdir())
+        beside = self._place.staging(path, publication.state.run, scratch)
+        options = publication.dataset.config.options
+        if path.endswith(".gz"):
+            options = {"compression": "gzip", **options}
+        try:
+            form.sink(staged.scan(), str(beside), options)
+            objects.publish_with_sidecar(self._place, beside, path, publication.state, staged.schema)
+        finally:
+            beside.unlink(missing_ok=True)
+
     def held(self, dataset: Dataset, parts: Sequence[Slice]) -> Mapping[str, Held]:
         """What Parquet metadata or sidecars say; a file with another dataset's or slice's state was put there."""
         form, names = layout.format_of(dataset), {dataset.name, dataset.config.was}
-        found = {}
-        for part in parts:
-            held = _held(form, self._target(dataset, part))
-            if held.state and (held.state.dataset not in names or held.state.slice != part.key):
-                held = Held(None, "the file was replaced")
-            found[part.key] = held
-        return found
+
+        def one(part: Slice) -> Held:
+            held = self._held(form, layout.path_of(dataset, part))
+            strange = held.state and (held.state.dataset not in names or held.state.slice != part.key)
+            return Held(None, "the file was replaced") if strange else held
+
+        return dict(zip([part.key for part in parts], self._each(one, parts), strict=True))
 
     def widens(self, now: pl.DataType, new: pl.DataType) -> bool:  # noqa: ARG002
         """No column changes its type in place."""
@@ -172,6 +206,10 @@ class Files:
         """Remove staged files; a published one has its own name."""
         for file in staged.files:
             Path(file.path).unlink(missing_ok=True)
+
+    def maintain(self, dataset: Dataset, upkeep: Upkeep) -> Sequence[str]:
+        """Remove what dead runs left: staged files, sidecars without data, uploads that were never completed."""
+        return tidying.tidy(self._folder, layout.template(dataset), upkeep)
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -189,54 +227,56 @@ class Files:
             found = [file for file in self._folder.find(pattern) if partition.key_in(template, file.path, every)]
             return found or self._folder.missing(pattern)
         slices = [partition.of_window(own) for own in layout.windows(dataset, part.window)] if part.window else [part]
-        paths = dict.fromkeys(layout.path_of(dataset, own) for own in slices)
-        return [file for path in paths for file in self._folder.find(path) or self._folder.missing(path)]
+        paths = list(dict.fromkeys(layout.path_of(dataset, own) for own in slices))
+        several = zip(paths, self._each(self._folder.find, paths), strict=True)
+        return [file for path, found in several for file in found or self._folder.missing(path)]
 
-    def _version(self, form: Format, file: Found) -> str:
-        held = _held(form, Path(self._folder.absolute(file.path)))
+    def _version(self, form: Format, file: Found) -> str | None:
+        """What goes into fingerprints; None: nothing here tells these bytes from others."""
+        held = Held() if self._place.remote else self._held(form, file.path)
         if held.state is None or held.changed:
-            return _short(astuple(file))
+            return None if file.version is None else _short(file.version)
         # The run, too: the same code and parameters may have published other rows, of an input without a version.
         return _short([held.state.fingerprint, held.state.run])
 
-    def _target(self, dataset: Dataset, part: Slice) -> Path:
-        return Path(self._folder.absolute(layout.path_of(dataset, part)))
+    def _held(self, form: Format, path: str) -> Held:
+        if form is formats.PARQUET:
+            return objects.embedded(self._folder, path)
+        return objects.held_by_sidecar(self._folder, path)
 
+    def _published(self, dataset: Dataset, files: Sequence[Found]) -> list[Mapping[str, pl.DataType] | None]:
+        """The columns of each text file that still is as it was published."""
+        if not layout.format_of(dataset).untyped or self._url.startswith("http"):
+            return [None for _ in files]
+        return self._each(lambda file: objects.sidecar_schema(self._folder, file.path), files)
 
-def _within_window(frame: pl.LazyFrame, dataset: Dataset, part: Slice) -> pl.LazyFrame:
-    """Cut a frame to its window, where its files may hold more than that and a column tells."""
-    config, window = dataset.config.partition, part.window
-    if window is None or config is None or config.column is None or not layout.holds_more(dataset, window):
-        return frame
-    dtype = frame.collect_schema().get(config.column)
-    if dtype is None:
-        raise DataError(f'there is no partition column "{config.column}" in {dataset.name}')
-    try:
-        return frame.filter(in_window(config.column, dtype, window))
-    except TypeError as error:
-        hint = "text holds no dates: set `options: {try_parse_dates: true}` or `schema_overrides:`"
-        raise DataError(f"{dataset.name}: {error}", hint=hint) from error
-
-
-def _held(form: Format, target: Path) -> Held:
-    return objects.embedded(target) if form is formats.PARQUET else objects.sidecar_of(target)
+    def _each(self, ask: Callable[[_In], _Out], things: Sequence[_In]) -> list[_Out]:
+        """Ask about several things; a store that is far away about many at once."""
+        if not self._place.remote or len(things) < 2:
+            return [ask(thing) for thing in things]
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            return list(pool.map(ask, things))
 
 
 def _same_run(held: State, wanted: State) -> bool:
     return (held.fingerprint, held.run) == (wanted.fingerprint, wanted.run)
 
 
-def _convert(form: Format, publication: Publication, target: Path) -> None:
-    beside = target.with_name(f"{target.name}{objects.STAGED}{publication.state.run}")
-    options = publication.dataset.config.options
-    if target.name.endswith(".gz"):
-        options = {"compression": "gzip", **options}
-    try:
-        form.sink(publication.staged.scan(), str(beside), options)
-        objects.make_visible(beside, target)
-    finally:
-        beside.unlink(missing_ok=True)
-    objects.write_sidecar(target, publication.state, publication.staged.schema)
+def _refuse_lost(publication: Publication, form: Format) -> None:
+    """Refuse values that would become NULL without a word.
+
+    Raises:
+        DataError: there are some.
+    """
+    checks = types.lost(form.name, publication.staged.schema)
+    found = publication.staged.scan().select(checks).collect() if checks else pl.DataFrame()
+    lost = [name for name in found.columns if found[name].any()]
+    if lost:
+        raise DataError(
+            f"dataset {publication.dataset.name}: column {', '.join(lost)} holds NaN or infinite numbers, "
+            f"which {form.name} has no text for",
+            hint="make them NULL in the node, or write csv or parquet",
+        )
 
 
 def _short(value: object) -> str:

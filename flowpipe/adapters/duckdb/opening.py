@@ -1,0 +1,107 @@
+"""When the DuckDB file is open, which remote files it reaches, and how its errors are told.
+
+The file is open only while something is asked of it, once in this process, and never touched by anything but DuckDB
+while it is: closing a second descriptor would drop the lock that keeps other processes out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from flowpipe import memory
+from flowpipe.errors import DataError, FlowpipeError
+
+_URL = re.compile(r"'([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+_RULES = {
+    # How DuckDB begins to say which rule of a table rows break, and what can be done.
+    "Violates foreign key": "DuckDB checks when a row goes, not at commit: drop the foreign key, or `mode: append`",
+    "": "mend the rows, or the table",
+}
+
+
+class File:
+    """One DuckDB file, opened for whoever asks and closed by the last."""
+
+    def __init__(self, path: Path, shown: str, options: Mapping[str, Any]) -> None:
+        # DuckDB opens a second instance for another name of the same file.
+        self.path = path.resolve()
+        self.shown = shown
+        self._options = options
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._users = 0
+        self._opening = threading.Lock()
+
+    @contextlib.contextmanager
+    def cursor(
+        self, failure: type[FlowpipeError] = FlowpipeError, query: str | None = None
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor of the one connection, which the last user closes; it reaches the URLs that a query names.
+
+        Raises:
+            DataError: rows break a rule of the table.
+            FlowpipeError: the file cannot be opened, or DuckDB refuses; of the type `failure`.
+        """
+        try:
+            with self._opening:
+                if self._connection is None:
+                    self._connection = duckdb.connect(str(self.path))
+                    memory.bound(self._connection)
+                cursor = self._connection.cursor()
+                self._users += 1
+            try:
+                if query:
+                    self._reach(cursor, query)
+                yield cursor
+            finally:
+                with self._opening:
+                    cursor.close()
+                    self._users -= 1
+                    if not self._users:
+                        self._connection.close()
+                        self._connection = None
+        except duckdb.ConstraintException as error:
+            raise self._broken(str(error)) from error
+        except duckdb.Error as error:
+            raise self._said(str(error), failure) from error
+
+    def _reach(self, cursor: duckdb.DuckDBPyConnection, query: str) -> None:
+        """Not by DuckDB's own extensions, which would be downloaded."""
+        from flowpipe import objectstore
+
+        for scheme in {match.lower() for match in _URL.findall(query)} - {"file"}:
+            with self._opening:
+                if scheme not in cursor.list_filesystems():
+                    fs, _ = objectstore.filesystem(f"{scheme}://", self._options)
+                    cursor.register_filesystem(fs)
+
+    def _broken(self, text: str) -> DataError:
+        rule = text.removeprefix("Constraint Error: ").splitlines()[0].partition(". If this is")[0]
+        hint = next(hint for start, hint in _RULES.items() if rule.startswith(start))
+        return DataError(f"{self.shown} refuses the rows: {rule}", hint=hint)
+
+    def _said(self, text: str, failure: type[FlowpipeError]) -> FlowpipeError:
+        if "Could not set lock" in text:
+            holder = text.partition("(PID ")[2].partition(")")[0]
+            who = f"process {holder}" if holder else "another process"
+            return failure(f"{self.shown} is held open by {who}", hint="close it there, then run again")
+        if "not a valid DuckDB database file" in text or text.endswith("Is a directory"):
+            return failure(f"{self.shown} is not a DuckDB file", hint="see `database:` of the store")
+        if "Permission denied" in text and str(self.path) in text:
+            hint = "DuckDB needs to read and write the file and its folder, also to read a table"
+            return failure(f"{self.shown}: permission denied", hint=hint)
+        lines = [line for line in text.splitlines() if line.strip()]
+        if lines[0].startswith("Traceback"):  # of a remote file system
+            return failure(f"{self.shown}: {_cause(lines)}", hint="see `options:` of the store")
+        return failure(f"{self.shown}: {lines[0]}", hint=lines[1] if len(lines) > 1 and "Did you" in lines[1] else None)
+
+
+def _cause(lines: list[str]) -> str:
+    """The exception of a traceback in a message."""
+    return next(line for line in lines[1:] if not line.startswith(" "))
