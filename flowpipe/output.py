@@ -12,7 +12,7 @@ from typing import Literal
 import polars as pl
 
 from flowpipe import dtypes, keys, partition
-from flowpipe.adapters import Adapter, Dataset, Publication, Staged, State, versions
+from flowpipe.adapters import Adapter, Dataset, Filling, Publication, Staged, State, versions
 from flowpipe.bound import Write
 from flowpipe.catalog import rejected
 from flowpipe.checks import REJECTED_SCHEMA, Counts, Expectations, Verdict, verdict
@@ -276,6 +276,8 @@ class OpenOutput:
         now = adapter.schema(self.target.dataset, self.target.slice)
         if not now or change == "replace":
             return
+        filled = adapter.filled(self.target.dataset) if isinstance(adapter, Filling) else ()
+        now = {name: dtype for name, dtype in now.items() if name in self._schema or name not in filled}
         if change == "add":
             self._schema = {name: dtypes.widest(dtype, now.get(name, dtype)) for name, dtype in self._schema.items()}
         problems = dtypes.changes(now, self._schema, widens=adapter.widens if change == "add" else None)

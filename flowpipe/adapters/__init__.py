@@ -6,7 +6,7 @@ through the same door. Nothing here knows a concrete store.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -184,6 +184,15 @@ class Batching(Protocol):
         Raises:
             DataError, PublishError: as `publish`.
         """
+        ...
+
+
+@runtime_checkable
+class Filling(Protocol):
+    """A store whose tables give columns values by themselves: defaults, identities, generated columns."""
+
+    def filled(self, dataset: Dataset) -> Collection[str]:
+        """The columns of the table that may stay away from the rows, whatever `schema_change` says."""
         ...
 
 

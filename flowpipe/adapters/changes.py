@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from flowpipe.adapters import Publication
 from flowpipe.adapters.sql import count, delete, insert, literal, of_slice, quoted
 from flowpipe.adapters.versions import IS_CURRENT, VALID_FROM, VALID_TO, tracked
+from flowpipe.datasets import DatasetConfig
 from flowpipe.fields import condition
 
 VERSIONS = "_flowpipe_versions"
@@ -22,15 +23,20 @@ _ENDED, _VERSION, _OBSERVED, _CLOSED = range(4)
 _KIND, _BEFORE, _BEGINS, _ENDS = ("__flowpipe_kind", "__flowpipe_before", "__flowpipe_begins", "__flowpipe_ends")
 
 
-def statements(publication: Publication, table: str, columns: Mapping[str, str], source: str) -> list[str]:
+def statements(
+    publication: Publication, table: str, columns: Mapping[str, str], source: str, *, in_place: bool = False
+) -> list[str]:
     """Everything that makes the table's rows what this publication says.
+
+    `in_place` updates the rows that a merge finds: what refers to them, and columns that the new rows lack, stay.
 
     Raises:
         DataError: no column tells which rows belong to the slice.
     """
     config, staged = publication.dataset.config, list(publication.staged.schema)
     if config.mode == "merge":
-        return _merge(publication, table, columns, source)
+        merge = _merge_in_place if in_place else _merge
+        return merge(publication, table, columns, source)
     if config.mode == "snapshot":
         return _snapshot(publication, table, list(columns), source)
     added = insert(table, staged, source)
@@ -61,26 +67,63 @@ def _slice(publication: Publication, columns: Mapping[str, str]) -> str | None:
 def _merge(publication: Publication, table: str, columns: Mapping[str, str], source: str) -> list[str]:
     """Upsert by delete and insert; keys are unique in the source and never NULL there.
 
-    Measured on DuckDB, 500k rows into 3M: 0.4 CPU seconds, against 2.2 for MERGE INTO. With `order_by` a row older than
-    the table's stays out; rows of unknown age lose to those that have one.
+    Measured on DuckDB, 500k rows into 3M: 0.4 CPU seconds, against 2.2 for MERGE INTO.
     """
-    config, found = publication.dataset.config, []
-    same = _same(config.key)
-    if config.missing == "delete":
-        gone = _absent(config.key, source, _slice(publication, columns))
-        found.append(f"DELETE FROM {table} AS target WHERE {gone}")
-    newer, kept = "", []
-    if config.order_by:
-        age = quoted(config.order_by)
-        newer = f" AND (target.{age} IS NULL OR source.{age} >= target.{age})"
-        # Where the delete left a row of the same key, that row is newer.
-        kept.append(f"NOT EXISTS (SELECT 1 FROM {table} AS target WHERE {same})")
-    if config.delete_when:
-        column, value = condition(config.delete_when)
-        kept.append(f"(CAST(source.{quoted(column)} AS VARCHAR) = {literal(value)}) IS NOT TRUE")
-    found.append(f"DELETE FROM {table} AS target USING {source} AS source WHERE {same}{newer}")
+    config = publication.dataset.config
+    same, deletes = _same(config.key), _deletes(config)
+    # Where the delete left a row of the same key, that row is newer.
+    kept = [_is_new(table, same)] if config.order_by else []
+    kept += [f"({deletes}) IS NOT TRUE"] if deletes else []
     added = insert(table, publication.staged.schema, source)
-    return [*found, f"{added} WHERE {' AND '.join(kept)}" if kept else added]
+    return [
+        *_missing(publication, table, columns, source),
+        f"DELETE FROM {table} AS target USING {source} AS source WHERE {same}{_newer(config)}",
+        f"{added} WHERE {' AND '.join(kept)}" if kept else added,
+    ]
+
+
+def _merge_in_place(publication: Publication, table: str, columns: Mapping[str, str], source: str) -> list[str]:
+    """The same by update, delete and insert."""
+    config = publication.dataset.config
+    same, deletes = _same(config.key), _deletes(config)
+    found, stays = _missing(publication, table, columns, source), f" AND ({deletes}) IS NOT TRUE" if deletes else ""
+    values = [f"{quoted(name)} = source.{quoted(name)}" for name in publication.staged.schema if name not in config.key]
+    if deletes:
+        gone = f"{same}{_newer(config)} AND {deletes}"
+        found.append(f"DELETE FROM {table} AS target USING {source} AS source WHERE {gone}")
+    if values:
+        wanted = f"{same}{_newer(config)}{stays}"
+        found.append(f"UPDATE {table} AS target SET {', '.join(values)} FROM {source} AS source WHERE {wanted}")
+    added = insert(table, publication.staged.schema, source)
+    return [*found, f"{added} WHERE {_is_new(table, same)}{stays}"]
+
+
+def _missing(publication: Publication, table: str, columns: Mapping[str, str], source: str) -> list[str]:
+    config = publication.dataset.config
+    if config.missing != "delete":
+        return []
+    gone = _absent(config.key, source, _slice(publication, columns))
+    return [f"DELETE FROM {table} AS target WHERE {gone}"]
+
+
+def _newer(config: DatasetConfig) -> str:
+    """With `order_by` a row older than the table's stays out; rows of unknown age lose to those that have one."""
+    if not config.order_by:
+        return ""
+    age = quoted(config.order_by)
+    return f" AND (target.{age} IS NULL OR source.{age} >= target.{age})"
+
+
+def _deletes(config: DatasetConfig) -> str | None:
+    """What holds for a row that deletes its key."""
+    if not config.delete_when:
+        return None
+    column, value = condition(config.delete_when)
+    return f"CAST(source.{quoted(column)} AS VARCHAR) = {literal(value)}"
+
+
+def _is_new(table: str, same: str) -> str:
+    return f"NOT EXISTS (SELECT 1 FROM {table} AS target WHERE {same})"
 
 
 def _snapshot(publication: Publication, table: str, columns: Sequence[str], source: str) -> list[str]:

@@ -45,6 +45,8 @@ class Table:
 
     def __init__(self, execute: Execute, columns: Sequence[str], made: Sequence[str] | None = None) -> None:
         self.execute, self.columns = execute, list(columns)
+        # Each store's own way to merge.
+        self.in_place = execute("SELECT version()", [])[0][0].startswith("PostgreSQL")
         kinds = {name: TYPES[name][1] for name in columns}
         self.kinds = kinds
         for name in ("held", "staged"):
@@ -65,7 +67,7 @@ class Table:
         if bound:
             gone, of = (self.execute(query, [])[0][0] for query in bound)
             versions.refuse_too_many(publication.dataset.config, "held", gone, of)
-        for statement in changes.statements(publication, "held", self.kinds, "staged"):
+        for statement in changes.statements(publication, "held", self.kinds, "staged", in_place=self.in_place):
             self.execute(statement, [])
 
     def rows(self, *names: str) -> list[Row]:

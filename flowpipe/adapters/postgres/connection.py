@@ -9,13 +9,13 @@ from typing import Any, Protocol, TypeVar
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
-from flowpipe.adapters import sql
 from flowpipe.adapters.postgres import faults
+from flowpipe.adapters.postgres.faults import Refusal
 from flowpipe.adapters.postgres.options import Options
 from flowpipe.errors import FlowpipeError
 
 T = TypeVar("T")
-# Together about half a minute: a server that is restarted is back by then.
+# Together about 20 seconds: a server that is restarted is back by then.
 _ATTEMPTS, _LONGEST_WAIT = 12, 4
 
 
@@ -24,6 +24,7 @@ class Session:
 
     def __init__(self, cursor: Any) -> None:
         self.cursor = cursor
+        self.doing: tuple[str, str] | None = None
 
     def rows(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """What a statement gives; nothing where it is no query."""
@@ -34,21 +35,33 @@ class Session:
         """The one number that a statement gives."""
         return int(self.rows(statement)[0][0])
 
+    @contextlib.contextmanager
+    def told_as(self, doing: str, hint: str) -> Iterator[None]:
+        """What fails inside is told so: it is the user's statement, and not the fault of the rows."""
+        self.doing = (doing, hint)
+        yield
+        self.doing = None
 
-class _Refused(Exception):
-    """What a server said, on its way through the retries."""
 
-    def __init__(self, refusal: faults.Refusal) -> None:
+class Refused(Exception):
+    """What a server said, before it is told or tried again; `doing` is at which statement of the user's."""
+
+    def __init__(self, refusal: Refusal, doing: tuple[str, str] | None) -> None:
         super().__init__(refusal.message)
-        self.refusal = refusal
+        self.refusal, self.doing = refusal, doing
+
+    def error(self, shown: str, failure: type[FlowpipeError]) -> FlowpipeError:
+        """It as an error of flowpipe."""
+        if self.doing is None:
+            return self.refusal.error(shown, failure)
+        message, hint = self.doing
+        return failure(f"{message}: {self.refusal.text}", hint=hint)
 
 
 class _Driver(Protocol):
     def connect(self, options: Options) -> Any: ...
 
-    def cursor(self, connection: Any) -> Any: ...
-
-    def refusal(self, error: Exception) -> faults.Refusal | None: ...
+    def refusal(self, error: Exception) -> Refusal | None: ...
 
 
 class _Psycopg:
@@ -57,12 +70,10 @@ class _Psycopg:
 
         connection = psycopg.connect(options.conninfo, cursor_factory=psycopg.RawCursor)
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.read_only = True
         return connection
 
-    def cursor(self, connection: Any) -> Any:
-        return connection.cursor()
-
-    def refusal(self, error: Exception) -> faults.Refusal | None:
+    def refusal(self, error: Exception) -> Refusal | None:
         import psycopg
 
         return faults.of_psycopg(error) if isinstance(error, psycopg.Error) else None
@@ -74,10 +85,7 @@ class _Adbc:
 
         return dbapi.connect(options.conninfo)
 
-    def cursor(self, connection: Any) -> Any:
-        return connection.cursor()
-
-    def refusal(self, error: Exception) -> faults.Refusal | None:
+    def refusal(self, error: Exception) -> Refusal | None:
         from adbc_driver_postgresql import dbapi
 
         return faults.of_adbc(error) if isinstance(error, dbapi.Error) else None
@@ -93,11 +101,20 @@ class Server:
         self._answered = False
 
     def ask(self, work: Callable[[Session], T]) -> T:
-        """What `work` finds out, all of it at one moment."""
+        """What `work` finds out, all of it at one moment.
+
+        Raises:
+            FlowpipeError: the server refused.
+        """
         return self._tried(self._asking, work, FlowpipeError)
 
     def move(self, work: Callable[[Session], T], failure: type[FlowpipeError] = FlowpipeError) -> T:
-        """Commit what `work` does, which may be done again where the server did not say that it had."""
+        """Commit what `work` does; it is done again where the server did not say that it had been.
+
+        Raises:
+            DataError: a value or a row cannot be taken.
+            FlowpipeError: the server refused; it is of the type `failure`.
+        """
         return self._tried(self._moving, work, failure)
 
     def alone(self, statement: str) -> None:
@@ -106,79 +123,95 @@ class Server:
         Raises:
             FlowpipeError: the server refused.
         """
-        with self._connected(self._asking) as connection:
-            connection.autocommit = True
+
+        def run(session: Session) -> None:
+            session.cursor.connection.commit()
+            session.cursor.connection.autocommit = True
             try:
-                connection.execute(statement)
+                session.rows(statement)
             finally:
-                connection.autocommit = False
+                session.cursor.connection.autocommit = False
+
+        self.ask(run)
 
     def close(self) -> None:
         """Let go of all connections; the next question connects again."""
         for idle in self._idle.values():
             while idle:
-                idle.pop().close()
+                _close(idle.pop())
 
     def _tried(self, driver: _Driver, work: Callable[[Session], T], failure: type[FlowpipeError]) -> T:
         retried = Retrying(
-            retry=retry_if_exception(lambda error: isinstance(error, _Refused) and self._may_pass(error.refusal)),
+            retry=retry_if_exception(self._may_pass),
             stop=stop_after_attempt(_ATTEMPTS),
             wait=wait_exponential(multiplier=0.05, max=_LONGEST_WAIT) + wait_random(0, 0.05),
             reraise=True,
         )
         try:
-            return retried(self._once, driver, work)
-        except _Refused as refused:
-            raise refused.refusal.error(self._options.shown, failure) from refused.__cause__
+            result: T = retried(self._once, driver, work)
+        except Refused as refused:
+            raise refused.error(self._options.shown, failure) from refused.__cause__
+        return result
 
-    def _may_pass(self, refusal: faults.Refusal) -> bool:
+    def _may_pass(self, error: BaseException) -> bool:
         """A server that never answered is told at once: its address or the password is wrong."""
-        return refusal.transient and (self._answered or bool(refusal.sqlstate))
+        if not isinstance(error, Refused):
+            return False
+        lost = not error.refusal.sqlstate
+        return error.refusal.passes or (lost and self._answered)
 
     def _once(self, driver: _Driver, work: Callable[[Session], T]) -> T:
-        with self._connected(driver) as connection:
-            cursor = driver.cursor(connection)
+        """Work in a transaction of a connection that is nobody else's meanwhile; one that is lost is not used again."""
+        session = None
+        try:
+            connection = self._idle[driver].pop() if self._idle[driver] else self._connect(driver)
+            cursor = connection.cursor()
+            session = Session(cursor)
             try:
-                result = work(Session(cursor))
+                result = work(session)
                 cursor.close()
                 connection.commit()
             except BaseException:
-                with contextlib.suppress(Exception):
-                    cursor.close()
-                connection.rollback()
+                self._back_out(driver, connection, cursor)
                 raise
-        return result
-
-    @contextlib.contextmanager
-    def _connected(self, driver: _Driver) -> Iterator[Any]:
-        """A connection that is nobody else's; one that failed is not used again."""
-        try:
-            try:
-                connection = self._idle[driver].pop()
-            except IndexError:
-                connection = self._connect(driver)
-            try:
-                yield connection
-            except BaseException:
-                with contextlib.suppress(Exception):
-                    connection.close()
-                raise
-            self._idle[driver].append(connection)
         except Exception as error:
             refusal = driver.refusal(error)
             if refusal is None:
                 raise
-            raise _Refused(refusal) from error
+            raise Refused(refusal, session.doing if session else None) from error
+        self._idle[driver].append(connection)
+        return result
+
+    def _back_out(self, driver: _Driver, connection: Any, cursor: Any) -> None:
+        """Roll back. Where that is not possible the server is gone, and with it all connections."""
+        try:
+            cursor.close()
+            connection.rollback()
+        except Exception as error:
+            if driver.refusal(error) is None:
+                raise
+            _close(connection)
+            while self._idle[driver]:
+                _close(self._idle[driver].pop())
+        else:
+            self._idle[driver].append(connection)
 
     def _connect(self, driver: _Driver) -> Any:
         connection = driver.connect(self._options)
         self._answered = True
-        session = Session(driver.cursor(connection))
+        cursor = connection.cursor()
+        session = Session(cursor)
         for name, value in self._options.settings.items():
             session.rows("SELECT set_config($1, $2, false)", [name, value])
         # The store's tables come first where a query or `after_publish:` names no schema.
         path = "quote_ident($1) || ', ' || current_setting('search_path')"
         session.rows(f"SELECT set_config('search_path', {path}, false)", [self._options.schema_])
-        session.cursor.close()
+        cursor.close()
         connection.commit()
         return connection
+
+
+def _close(connection: Any) -> None:
+    """What is lost cannot always be closed, either."""
+    with contextlib.suppress(Exception):
+        connection.close()

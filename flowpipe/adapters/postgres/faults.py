@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,53 +11,65 @@ from flowpipe.errors import DataError, FlowpipeError
 
 # A serialization failure, a deadlock, a shutdown or a start of the server, a full house, a lost connection.
 _TRANSIENT = ("40001", "40P01", "57P01", "57P02", "57P03", "53300", "08")
+# Who is not let in is told without a code.
+_BUSY = re.compile(r"the database system is |too many (clients|connections)|remaining connection slots")
 # Values that do not fit, broken constraints, values for generated columns: the same rows will never be taken.
 _DATA = ("22", "23", "428C9")
+_COLUMN = re.compile(r"COPY .*, line \d+, column ([^\n]*?)(: \"[^\n]*)?$", re.MULTILINE)
 _HINTS = {
-    "55P03": "another transaction holds a lock on it; run again, or raise `lock_timeout`",
-    "57014": "run again, or raise `statement_timeout`",
-    "42501": "grant it to the user that the profile connects as",
+    "": "does the server run, and are the store's host, port, user and password right?",
+    "22021": 'remove NUL characters, as by .str.replace_all("\\0", "")',
+    "42501": "grant it to the user that the store connects as",
+    "55P03": "another transaction holds a lock on it; run again, or raise the store's `lock_timeout`",
+    "57014": "raise the store's `statement_timeout`",
 }
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """What a server said; `sqlstate` is empty where there was no answer at all."""
+    """What a server said; `sqlstate` is empty where there was no answer at all, `place` is where in a statement."""
 
     sqlstate: str
     message: str
-    detail: str | None = None
-    hint: str | None = None
+    detail: str = ""
+    hint: str = ""
+    place: str = ""
 
     @property
-    def transient(self) -> bool:
+    def passes(self) -> bool:
         """Whether the same may succeed soon."""
-        return not self.sqlstate or self.sqlstate.startswith(_TRANSIENT)
+        return self.sqlstate.startswith(_TRANSIENT) if self.sqlstate else _BUSY.search(self.message) is not None
+
+    @property
+    def text(self) -> str:
+        """What was said, and of which column of the rows."""
+        column = _COLUMN.search(self.place)
+        return ": ".join(filter(None, (f'column "{column[1]}"' if column else "", self.message, self.detail)))
 
     def error(self, shown: str, failure: type[FlowpipeError]) -> FlowpipeError:
         """It as an error of flowpipe."""
         if MARK in self.message:
             said = self.message.partition(MARK)[2].rstrip('"')
-            hint = "Polars has no such value; read it by a `query:` that makes it NULL, or text"
-            return DataError(said, hint=hint)
+            return DataError(said, hint="Polars has no such value; read it by a `query:` that makes it NULL, or text")
         kind = DataError if self.sqlstate.startswith(_DATA) else failure
-        text = f"{self.message}: {self.detail}" if self.detail else self.message
-        return kind(f"{shown}: {text}", hint=self.hint or _HINTS.get(self.sqlstate))
+        return kind(f"{shown}: {self.text}", hint=self.hint or _HINTS.get(self.sqlstate))
 
 
 def of_psycopg(error: Any) -> Refusal:
     """What psycopg raised."""
-    diagnosis = error.diag
-    message = diagnosis.message_primary or _first_line(str(error))
-    return Refusal(error.sqlstate or "", message, diagnosis.message_detail, diagnosis.message_hint)
+    said = error.diag
+    message = said.message_primary or _first_line(str(error))
+    return Refusal(error.sqlstate or "", message, said.message_detail or "", said.message_hint or "")
 
 
 def of_adbc(error: Any) -> Refusal:
     """What ADBC raised."""
-    said = {key: value.decode("utf-8", "replace") for key, value in error.details or ()}
-    message = said.get("PG_DIAG_MESSAGE_PRIMARY") or _first_line(str(error))
-    detail, hint = said.get("PG_DIAG_MESSAGE_DETAIL"), said.get("PG_DIAG_MESSAGE_HINT")
-    return Refusal(error.sqlstate or "", message, detail, hint)
+    details = {key.removeprefix("PG_DIAG_"): value.decode("utf-8", "replace") for key, value in error.details or ()}
+    message, detail, hint, place = (details.get(key, "") for key in _ADBC)
+    return Refusal(error.sqlstate or "", message or _first_line(str(error)), detail, hint, place)
+
+
+_ADBC = ("MESSAGE_PRIMARY", "MESSAGE_DETAIL", "MESSAGE_HINT", "CONTEXT")
 
 
 def _first_line(text: str) -> str:

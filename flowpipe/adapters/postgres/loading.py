@@ -11,35 +11,57 @@ import polars as pl
 from flowpipe.adapters import Staged, sql
 from flowpipe.adapters.postgres import types
 from flowpipe.adapters.postgres.connection import Session
-from flowpipe.errors import DataError
+from flowpipe.errors import PublishError
 
 STAGED = "flowpipe_staged"
-_BATCH = 65_536
+_ROWS = 65_536
 
 
-def load(session: Session, staged: Staged) -> dict[str, str]:
-    """Staged rows as a table that only this transaction sees, and its SQL types by column.
+def columns(staged: Staged) -> dict[str, str]:
+    """The SQL types that staged rows are loaded as."""
+    return {name: types.column(dtype) for name, dtype in staged.schema.items()}
+
+
+def aside(session: Session, staged: Staged) -> None:
+    """Load staged rows into a table that only this transaction sees."""
+    definition = sql.create_table(STAGED, columns(staged)).removeprefix("CREATE ")
+    session.rows(f"CREATE TEMPORARY {definition} ON COMMIT DROP")
+    into(session, staged, STAGED)
+    session.rows(f"ANALYZE {STAGED}")
+
+
+def into(session: Session, staged: Staged, table: str, schema: str | None = None) -> None:
+    """Add staged rows to a table whose columns have exactly the types of `columns`; no schema: a temporary table.
 
     Raises:
-        DataError: a text has a NUL character.
+        PublishError: a staged file cannot be read.
     """
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    columns = {name: types.column(dtype) for name, dtype in staged.schema.items()}
-    head, *rest = sql.create_table(STAGED, columns).split(" ", 1)
-    session.rows(f"{head} TEMPORARY {rest[0]} ON COMMIT DROP")
-    if staged.rows:
-        batches = _batches(staged)
-        first = next(batches)
-        reader = pa.RecordBatchReader.from_batches(first.schema, _chain(first, batches))
+    failed: list[Exception] = []
+
+    def batches() -> Iterator[Any]:
         try:
-            session.cursor.adbc_ingest(STAGED, reader, mode="append", temporary=True)
+            for file in staged.files:
+                with pq.ParquetFile(file.path) as parquet:
+                    yield from parquet.iter_batches(_ROWS, columns=list(staged.schema))
         except Exception as error:
-            if name := _with_nul(staged):
-                message = f'column "{name}" has a text with a NUL character, which PostgreSQL cannot hold'
-                raise DataError(message, hint=f'remove it, as by .str.replace_all("\\0", "")') from error
+            failed.append(error)
             raise
-    return columns
+
+    if not staged.rows:
+        return
+    try:
+        arrow = pq.read_schema(staged.files[0].path)
+        reader = pa.RecordBatchReader.from_batches(arrow, batches())
+        session.cursor.adbc_ingest(table, reader, mode="append", db_schema_name=schema, temporary=schema is None)
+    except (pa.ArrowException, OSError) as error:
+        raise PublishError(f"a staged file cannot be read: {error}") from error
+    except Exception as error:
+        if failed:
+            raise PublishError(f"a staged file cannot be read: {failed[0]}") from error
+        raise
 
 
 def copy(session: Session, statement: str, schema: Mapping[str, pl.DataType], target: Path) -> None:
@@ -52,26 +74,3 @@ def copy(session: Session, statement: str, schema: Mapping[str, pl.DataType], ta
         for batch in session.cursor.fetch_record_batch():
             frame: Any = pl.from_arrow(batch)
             writer.write_table(frame.cast(pl.Schema(schema)).to_arrow())
-
-
-def _batches(staged: Staged) -> Iterator[Any]:
-    import pyarrow.parquet as pq
-
-    for file in staged.files:
-        with pq.ParquetFile(file.path) as parquet:
-            yield from parquet.iter_batches(_BATCH, columns=list(staged.schema))
-
-
-def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
-    yield first
-    yield from rest
-
-
-def _with_nul(staged: Staged) -> str | None:
-    for name, dtype in staged.schema.items():
-        text = pl.col(name).explode() if dtype == pl.List(pl.String()) else pl.col(name)
-        if dtype in {pl.String(), pl.List(pl.String())}:
-            rows = staged.scan().select(text.str.contains("\0", literal=True).any())
-            if rows.collect(engine="streaming").item():
-                return name
-    return None

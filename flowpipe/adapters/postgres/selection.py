@@ -19,6 +19,9 @@ _TOKEN = re.compile(
     re.DOTALL | re.IGNORECASE,
 )
 
+_SELECT = re.compile(r"[\s(]*(select|with|values|table)\b", re.IGNORECASE)
+_TRANSACTION = re.compile(r"\s*(begin|start|commit|end|rollback|abort|savepoint|release|prepare)\b", re.IGNORECASE)
+
 
 def source(dataset: Dataset, schema: str) -> str:
     """A dataset's rows as they stand after FROM."""
@@ -32,9 +35,9 @@ def source(dataset: Dataset, schema: str) -> str:
 
 
 def bounds(dataset: Dataset, part: Slice) -> tuple[str, list[str]]:
-    """The statement that binds `$start` and `$end` for the transaction, as wall-clock times of the window, and their values.
+    """The statement that binds `$start` and `$end` for the transaction, and their values: wall-clock times of the window.
 
-    The session's time zone becomes that of the window: so they are right for instants, too.
+    The time zone becomes that of the window, too: so they are right for instants.
     """
     window = part.window
     start, end = (window.start, window.end) if window else (datetime(1, 1, 1), datetime(9999, 12, 31))  # noqa: DTZ001
@@ -61,10 +64,9 @@ def rows(dataset: Dataset, part: Slice, columns: Mapping[str, str], schema: str)
 
 
 def check(dataset: Dataset) -> Iterator[Finding]:
-    """What is wrong with a dataset's query, without a server: the placeholders, and whether it may be a SELECT."""
+    """What is wrong with a dataset's query, without a server: its placeholders, and whether it may be a SELECT."""
     query, partitioned = str(dataset.config.query), dataset.config.partition
-    bare = _TOKEN.sub(lambda match: f"${match['name']}" if match["name"] else " ", query)
-    if not re.match(r"[\s(]*(select|with|values|table)\b", bare, re.IGNORECASE) or ";" in bare.strip().rstrip(";"):
+    if not _SELECT.match(_bare(query)) or _is_several(query):
         yield ("query",), "a query is one SELECT", "write one statement that only reads"
         return
     names = {match["name"] for match in _TOKEN.finditer(query) if match["name"]}
@@ -78,6 +80,36 @@ def check(dataset: Dataset) -> Iterator[Finding]:
     if partitioned and not (names or partitioned.column):
         hint = "write $start and $end into the query, or name the `column:`"
         yield ("partition",), "neither the query nor a column tells a row's window", hint
+
+
+def check_written(dataset: Dataset) -> Iterator[Finding]:
+    """What is wrong with writing a dataset."""
+    config = dataset.config
+    if config.query:
+        yield ("query",), "a query is only read", "write `table: NAME`"
+    if config.mode == "replace" and config.partition is None:
+        yield ("mode",), "`mode: replace` needs a partition", "write `partition: {column: date, every: month}`"
+    if config.mode in {"merge", "snapshot"} and not config.key:
+        yield ("mode",), f"{config.mode} needs a key", "add `key: [NAME]`"
+    if config.swap and (config.mode != "overwrite" or config.partition):
+        hint = "remove it, or write `mode: overwrite` without a partition"
+        yield ("swap",), "swap is for tables that are overwritten whole", hint
+    for statement in config.after_publish:
+        if _TRANSACTION.match(_bare(statement)):
+            hint = "remove BEGIN, COMMIT and ROLLBACK"
+            yield ("after_publish",), "after_publish runs in the transaction of the publish", hint
+        elif _is_several(statement):
+            hint = 'write a list: ["ANALYZE t", "GRANT ..."]'
+            yield ("after_publish",), "each entry of after_publish is one statement", hint
+
+
+def _bare(statement: str) -> str:
+    """A statement without comments and texts."""
+    return _TOKEN.sub(lambda match: f"${match['name']}" if match["name"] else " ", statement)
+
+
+def _is_several(statement: str) -> bool:
+    return ";" in _bare(statement).strip().rstrip(";")
 
 
 def _bound(name: str) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
@@ -49,10 +49,8 @@ class Postgres:
             yield from selection.check(dataset)
         elif config.partition and not config.partition.column:
             yield ("partition",), "a partitioned table needs the column that tells a row's window", "column: date"
-        if not written:
-            return
-        if config.query:
-            yield ("query",), "a query is only read", "write `table: NAME`"
+        if written:
+            yield from selection.check_written(dataset)
 
     def pin(self, dataset: Dataset, part: Slice) -> Pin:
         """The states of the slices read, and their rows; queries and tables of somebody else have no version."""
@@ -60,8 +58,7 @@ class Postgres:
         def look(session: Session, found: Table) -> tuple[int, dict[str, Remembered]]:
             source = selection.source(dataset, self._schema)
             condition = selection.condition(dataset, part, found.columns)
-            rows = table.mark(session, source, marked=found.marked, condition=condition)
-            return rows, table.states(session, dataset, self._schema)
+            return found.mark(session, source, condition), table.states(session, dataset, self._schema)
 
         if dataset.config.query:
             self._ask(dataset, part, lambda *_: None)
@@ -78,12 +75,16 @@ class Postgres:
         """The rows, streamed to the spool at one moment, so that no transaction is open while they are used."""
         spool.mkdir(parents=True, exist_ok=True)
         target = spool / f"{dataset.name}-{uuid.uuid4().hex}.parquet"
-        columns = self._ask(dataset, part, lambda _, found: found.columns)
+        found = self._ask(dataset, part, lambda _, found: found)
 
         def stream(session: Session) -> None:
             session.rows("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            if found.lockable:
+                # Before the moment that is read: a table swapped in later would be empty then.
+                session.rows(f"LOCK TABLE {selection.source(dataset, self._schema)} IN ACCESS SHARE MODE")
             session.rows(*selection.bounds(dataset, part))
-            loading.copy(session, selection.rows(dataset, part, columns, self._schema), _frame(columns), target)
+            rows = selection.rows(dataset, part, found.columns, self._schema)
+            loading.copy(session, rows, _frame(found.columns), target)
 
         self._server.move(stream)
         return pl.scan_parquet(target, glob=False)
@@ -93,6 +94,12 @@ class Postgres:
         with contextlib.suppress(Missing):
             return _frame(self._ask(dataset, partition.WHOLE, lambda _, found: found.columns))
         return None
+
+    def filled(self, dataset: Dataset) -> Collection[str]:
+        """Columns with a default, an identity or an expression of their own."""
+        with contextlib.suppress(Missing):
+            return self._ask(dataset, partition.WHOLE, lambda _, found: found.filled | found.computed)
+        return ()
 
     def is_empty(self, dataset: Dataset, part: Slice) -> bool:
         """Whether a slice holds no row."""
@@ -136,7 +143,7 @@ class Postgres:
             remembered = table.states(session, dataset, self._schema)
             found = table.find(session, str(dataset.config.table), self._schema) if remembered else None
             source = selection.source(dataset, self._schema)
-            return remembered, table.mark(session, source, marked=found.marked) if found else None
+            return remembered, found.mark(session, source) if found else None
 
         held = {part.key: Held() for part in parts}
         remembered, mark = self._server.ask(look)

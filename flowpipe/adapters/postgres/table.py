@@ -12,8 +12,9 @@ from flowpipe.adapters.postgres.connection import Session
 
 # Columns of a domain are told as what the domain is made of.
 _COLUMNS = """SELECT a.attname::text,
-    format_type(COALESCE(NULLIF(t.typbasetype, 0), a.atttypid), CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END),
-    a.attidentity <> '' OR a.attgenerated <> '' OR a.atthasdef, c.relkind IN ('r', 'p', 'm')
+    format_type(
+        COALESCE(NULLIF(t.typbasetype, 0), a.atttypid), CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END
+    ), a.attidentity <> '' OR a.atthasdef, a.attidentity = 'a' OR a.attgenerated <> '', c.relkind::text
     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_type t ON t.oid = a.atttypid
     WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p', 'm', 'v', 'f')
@@ -28,14 +29,40 @@ _MARK = "hashtextextended(count(*)::text || ' ' || COALESCE(sum(xmin::text::bigi
 
 @dataclass(frozen=True)
 class Table:
-    """Columns and their SQL types; `filled` are those that have a value where a new row gives none.
+    """Columns and their SQL types.
 
-    `marked` says that rows know who wrote them; those of views do not.
+    `filled` are those that have a value where a new row gives none, `computed` those of which it may not give one.
+    `kind` is that of pg_class: r(elation), p(artitioned), m(aterialized view), v(iew), f(oreign).
     """
 
     columns: Mapping[str, str]
     filled: frozenset[str] = frozenset()
-    marked: bool = False
+    computed: frozenset[str] = frozenset()
+    kind: str = "v"
+
+    @property
+    def lockable(self) -> bool:
+        return self.kind in {"r", "p"}
+
+    @property
+    def writable(self) -> dict[str, str]:
+        return {name: kind for name, kind in self.columns.items() if name not in self.computed}
+
+    def mark(self, session: Session, source: str, condition: str | None = None) -> int:
+        """A number that another one follows when rows were added, changed or removed; of a view, how many there are."""
+        return session.number(sql.select(source, [_MARK if self.kind in "rpm" else "count(*)"], condition))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a table is; `name` is how it stands in a statement."""
+
+    schema: str
+    table: str
+
+    @property
+    def name(self) -> str:
+        return f"{sql.quoted(self.schema)}.{sql.quoted(self.table)}"
 
 
 @dataclass(frozen=True)
@@ -51,8 +78,8 @@ def find(session: Session, table: str, schema: str) -> Table | None:
     rows = session.rows(_COLUMNS, sql.split(table, schema))
     if not rows:
         return None
-    filled = frozenset(str(name) for name, _, is_filled, _ in rows if is_filled)
-    return Table({str(name): str(kind) for name, kind, *_ in rows}, filled, bool(rows[0][3]))
+    filled, computed = (frozenset(row[0] for row in rows if row[flag]) for flag in (2, 3))
+    return Table({row[0]: row[1] for row in rows}, filled, computed, rows[0][4])
 
 
 def described(session: Session, source: str) -> Table:
@@ -67,11 +94,6 @@ def described(session: Session, source: str) -> Table:
         [json.dumps(types)],
     )
     return Table(dict(zip(names, (str(kind) for (kind,) in kinds), strict=True)))
-
-
-def mark(session: Session, source: str, *, marked: bool, condition: str | None = None) -> int:
-    """A number that another one follows when rows were added, changed or removed; of a view, how many there are."""
-    return session.number(sql.select(source, [_MARK if marked else "count(*)"], condition))
 
 
 def names(session: Session, schema: str) -> list[str]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from flowpipe.adapters import Publication, sql
-from flowpipe.adapters.postgres import loading, table, types
+from flowpipe.adapters import Publication, changes, sql, versions
+from flowpipe.adapters.postgres import fitting, loading, swap, table, types
 from flowpipe.adapters.postgres.connection import Session
-from flowpipe.adapters.postgres.table import Remembered, Table
-from flowpipe.errors import DataError, PublishError
+from flowpipe.adapters.postgres.table import Place, Remembered, Table
+from flowpipe.errors import PublishError
 
+_CASCADES = """SELECT conname::text, conrelid::regclass::text FROM pg_constraint
+    WHERE confrelid = $1::regclass AND contype = 'f' AND confdeltype IN ('c', 'n', 'd') ORDER BY 1"""
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))::text"
 
 
@@ -20,113 +23,130 @@ def publish(session: Session, publication: Publication, schema: str) -> None:
     Publishes of one table follow one another, and nobody else writes to it meanwhile; readers see the old rows.
 
     Raises:
-        DataError: the columns are not the table's.
-        PublishError: the slice was appended before.
+        DataError: the columns are not the table's, or too many rows would be deleted.
+        PublishError: the slice was appended before, or the table cannot be swapped.
     """
-    dataset = publication.dataset
-    if _is_published(publication, table.states(session, dataset, schema)):
-        return
-    staged = loading.load(session, publication.staged)
-    there = _lock(session, str(dataset.config.table), schema)
-    remembered = table.states(session, dataset, schema) if there else {}
+    there = _lock(session, str(publication.dataset.config.table), schema)
+    remembered = table.states(session, publication.dataset, schema) if there else {}
     if not _is_published(publication, remembered):
-        _refuse_twice(publication, remembered)
-        _publish(session, publication, schema, there, staged)
-
-
-def _is_published(publication: Publication, remembered: Mapping[str, Remembered]) -> bool:
-    """Whether this very publication is there already."""
-    state, before = publication.state, remembered.get(publication.slice.key)
-    return before is not None and (before.state.run, before.state.fingerprint) == (state.run, state.fingerprint)
-
-
-def _refuse_twice(publication: Publication, remembered: Mapping[str, Remembered]) -> None:
-    before = remembered.get(publication.slice.key)
-    if before and publication.dataset.config.mode == "append":
-        message = (
-            f"slice {publication.slice} of {publication.dataset.name} was appended by run {before.state.run} already"
-        )
-        raise PublishError(message, hint="appending it again would double its rows; delete them and its state first")
+        _Transaction(session, publication, schema).run(there)
 
 
 def _lock(session: Session, name: str, schema: str) -> Table | None:
     """The table, ours until the end of the transaction; before it, schemas and the table of states are made."""
     for each in dict.fromkeys([schema, sql.split(name, schema)[0]]):
-        if each != schema or table.find(session, sql.STATE_TABLE, schema) is None:
-            session.rows(_LOCK, [f"flowpipe {each}"])
+        if not session.rows("SELECT 1 FROM pg_namespace WHERE nspname = $1", [each]):
+            session.rows(_LOCK, [f"flowpipe schema {each}"])
             session.rows(f"CREATE SCHEMA IF NOT EXISTS {sql.quoted(each)}")
-    session.rows(sql.CREATE_STATE)
-    qualified = sql.qualified(name, schema)
-    session.rows(_LOCK, [f"flowpipe {qualified}"])
-    if table.find(session, name, schema):
-        session.rows(f"LOCK TABLE {qualified} IN SHARE ROW EXCLUSIVE MODE")
-    return table.find(session, name, schema)
+    if table.find(session, sql.STATE_TABLE, schema) is None:
+        session.rows(_LOCK, [f"flowpipe states {schema}"])
+        session.rows(sql.CREATE_STATE)
+    session.rows(_LOCK, [f"flowpipe {sql.qualified(name, schema)}"])
+    there = table.find(session, name, schema)
+    if there and there.lockable:
+        session.rows(f"LOCK TABLE {sql.qualified(name, schema)} IN SHARE ROW EXCLUSIVE MODE")
+        return table.find(session, name, schema)
+    return there
 
 
-def _publish(
-    session: Session, publication: Publication, schema: str, there: Table | None, staged: Mapping[str, str]
-) -> None:
-    dataset, state, config = publication.dataset, publication.state, publication.dataset.config
-    name = sql.qualified(str(config.table), schema)
-    if config.was:
-        session.rows(sql.RENAME_STATE, [dataset.name, config.was])
-    if there:
-        _fit(session, publication, name, there, staged)
-    else:
-        session.rows(sql.create_table(name, staged))
-    if not there or (publication.slice.kind == "whole" and config.mode in {"overwrite", "replace"}):
-        session.rows(sql.FORGET_STATE, [dataset.name])
-    now = table.find(session, str(config.table), schema)
-    assert now is not None
-    before = table.mark(session, name, marked=now.marked)
-    for statement in _changes(publication, name, now.columns, _source(now.columns, staged)):
-        session.rows(statement)
-    after = table.mark(session, name, marked=now.marked)
-    session.rows(sql.FOLLOW_STATE, [dataset.name, before, after])
-    parts = json.dumps(dict(state.parts), sort_keys=True)
-    session.rows(
-        sql.UPSERT_STATE,
-        [state.dataset, state.slice, state.fingerprint, parts, state.rows, state.run, state.published_at, after],
-    )
-    for number, statement in enumerate(config.after_publish, 1):
-        session.rows(statement)
-
-
-def _source(columns: Mapping[str, str], staged: Mapping[str, str]) -> str:
-    """The staged rows in the types of the table's columns, as they stand after FROM."""
-    if all(columns[name] == kind for name, kind in staged.items()):
-        return loading.STAGED
-    return (
-        f"({sql.select(loading.STAGED, [types.written(name, columns[name], kind) for name, kind in staged.items()])})"
-    )
-
-
-def _changes(publication: Publication, name: str, columns: Mapping[str, str], source: str) -> Sequence[str]:
-    config, staged = publication.dataset.config, list(publication.staged.schema)
-    if config.mode == "merge":
-        return sql.merge(name, staged, config.key, config.order_by, source)
-    insert = sql.insert(name, staged, source)
-    if config.mode == "append":
-        return [insert]
-    column = config.partition.column if config.partition else None
-    return [sql.delete(name, sql.of_slice(publication.slice, column, columns)), insert]
-
-
-def _fit(session: Session, publication: Publication, name: str, there: Table, staged: Mapping[str, str]) -> None:
-    """Add new columns where that is allowed.
+def _is_published(publication: Publication, remembered: Mapping[str, Remembered]) -> bool:
+    """Whether this very publication is there already.
 
     Raises:
-        DataError: the staged columns are not the table's.
+        PublishError: its slice was appended by another one.
     """
-    shown, may_add = publication.dataset.config.table, publication.dataset.config.schema_change == "add"
-    for column, kind in staged.items():
-        if column not in there.columns and not may_add:
-            raise DataError(f'column "{column}" is not in table {shown}', hint="set `schema_change: add`")
-        if column not in there.columns:
-            session.rows(sql.add_column(name, column, kind))
-        elif types.polars(there.columns[column]) != types.polars(kind):
-            message = f'column "{column}" is {kind}, in table {shown} it is {there.columns[column]}'
-            raise DataError(message, hint="cast the column")
-    lost = next((each for each in there.columns if each not in {*staged, *there.filled}), None)
-    if lost and not may_add:
-        raise DataError(f'column "{lost}" of table {shown} is not in the new rows', hint="set `schema_change: add`")
+    state, before = publication.state, remembered.get(publication.slice.key)
+    if before is None:
+        return False
+    if (before.state.run, before.state.fingerprint) == (state.run, state.fingerprint):
+        return True
+    if publication.dataset.config.mode == "append":
+        message = f"slice {publication.slice} of {state.dataset} was appended by run {before.state.run} already"
+        raise PublishError(message, hint="appending it again would double its rows; delete them and its state first")
+    return False
+
+
+@dataclass(frozen=True)
+class _Transaction:
+    """The steps of one publish that has to be done."""
+
+    session: Session
+    publication: Publication
+    schema: str
+
+    def run(self, there: Table | None) -> None:
+        dataset, config, session = self.publication.dataset, self.publication.dataset.config, self.session
+        before = there.mark(session, self._place.name) if there else 0
+        if config.was:
+            session.rows(sql.RENAME_STATE, [dataset.name, config.was])
+        whole = self.publication.slice.kind == "whole" and config.mode in {"overwrite", "replace"}
+        if whole or not there:
+            session.rows(sql.FORGET_STATE, [dataset.name])
+        if there and not config.swap and config.mode in {"overwrite", "replace"}:
+            self._refuse_cascades()
+        fitting.fit(session, dataset, self._place, there, loading.columns(self.publication.staged))
+        if there and config.swap:
+            new = swap.begin(session, self._place)
+            self._change(new)
+            swap.end(session, self._place, new)
+        else:
+            self._change(self._place)
+        for number, statement in enumerate(config.after_publish, 1):
+            hint = f"mend `{' '.join(statement.split())}`"
+            doing = f"dataset {dataset.name}: statement {number} of after_publish failed, nothing was published"
+            with session.told_as(doing, hint):
+                session.rows(statement)
+        self._remember(before)
+
+    @property
+    def _place(self) -> Place:
+        return Place(*sql.split(str(self.publication.dataset.config.table), self.schema))
+
+    def _found(self) -> Table:
+        found = table.find(self.session, str(self.publication.dataset.config.table), self.schema)
+        assert found is not None, "the table was made in this transaction"
+        return found
+
+    def _change(self, place: Place) -> None:
+        """Make the rows of a table what the publication says."""
+        name, columns = place.name, self._found().writable
+        publication, session, config = self.publication, self.session, self.publication.dataset.config
+        staged = loading.columns(publication.staged)
+        same = all(columns[column] == kind for column, kind in staged.items())
+        if same and config.mode not in {"merge", "snapshot"}:
+            # What only adds rows of the table's own types is spared the way by a table aside.
+            *others, _ = changes.statements(publication, name, columns, loading.STAGED)
+            for statement in others:
+                session.rows(statement)
+            loading.into(session, publication.staged, place.table, place.schema)
+            return
+        loading.aside(session, publication.staged)
+        values = [types.written(column, columns[column], kind) for column, kind in staged.items()]
+        source = loading.STAGED if same else f"({sql.select(loading.STAGED, values)})"
+        if bound := changes.taken(publication, name, columns, source):
+            versions.refuse_too_many(config, publication.dataset.name, *map(session.number, bound))
+        for statement in changes.statements(publication, name, columns, source, in_place=True):
+            session.rows(statement)
+
+    def _refuse_cascades(self) -> None:
+        """Rows of other tables are not this dataset's to delete or change.
+
+        Raises:
+            PublishError: they would be, with those of this table.
+        """
+        if found := self.session.rows(_CASCADES, [self._place.name]):
+            name, other = found[0]
+            message = (
+                f"overwriting table {self._place.name} would change rows of table {other}, by its foreign key {name}"
+            )
+            raise PublishError(
+                message, hint="use `mode: merge`, which updates in place, or a foreign key without CASCADE and SET"
+            )
+
+    def _remember(self, before: int) -> None:
+        session, state = self.session, self.publication.state
+        after = self._found().mark(session, self._place.name)
+        session.rows(sql.FOLLOW_STATE, [state.dataset, before, after])
+        parts = json.dumps(dict(state.parts), sort_keys=True)
+        values = [state.dataset, state.slice, state.fingerprint, parts, state.rows, state.run, state.published_at]
+        session.rows(sql.UPSERT_STATE, [*values, after])

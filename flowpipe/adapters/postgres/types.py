@@ -1,4 +1,5 @@
 """Which Polars types PostgreSQL stores, and how each SQL type is read so that it comes back whole or is refused."""
+# ruff: noqa: S608  names are quoted, and there are no values
 
 from __future__ import annotations
 
@@ -115,7 +116,8 @@ def read(name: str, kind: str) -> str:
     if refused:
         # Text that is no value of the type fails its cast. It depends on the row, else it would be cast while planning.
         said = f"{sql.literal(f'{MARK}column {quoted} holds ')} || left({quoted}::text, 60)"
-        value = f"CASE WHEN {' OR '.join(refused)} THEN ({said})::{_untyped(kind)}{value.removeprefix(quoted)} ELSE {value} END"
+        fails = f"({said})::{_untyped(kind)}{value.removeprefix(quoted)}"
+        value = f"CASE WHEN {' OR '.join(refused)} THEN {fails} ELSE {value} END"
     return quoted if value == quoted else f"{value} AS {quoted}"
 
 
