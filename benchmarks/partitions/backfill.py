@@ -1,4 +1,4 @@
-"""A backfill of this folder's project: `backfill.py NUMBER` runs so many hours and prints the seconds."""
+"""A backfill of this folder's project: `backfill.py NUMBER` runs so many days and prints the seconds."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from flowpipe.project import Project
 from flowpipe.selection import Selection
 
 if __name__ == "__main__":
-    last = datetime(2025, 1, 1, tzinfo=UTC) + timedelta(hours=int(sys.argv[1]) - 1)
+    last = datetime(2010, 1, 1, tzinfo=UTC) + timedelta(days=int(sys.argv[1]) - 1)
     started = time.perf_counter()
-    result = Project.load(Path.cwd()).run(Selection(last=f"{last:%Y-%m-%dT%H}"))
+    result = Project.load(Path.cwd()).run(Selection(last=f"{last:%Y-%m-%d}"))
     if result.error:
         raise result.error
     assert len(result.steps) == int(sys.argv[1]), result.steps
