@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -42,6 +42,7 @@ class Binder:
         params, reads = self._inputs(config)
         writes = tuple(self._writes(config))
         self._unknown_names(config)
+        self._increments(config, reads)
         for node in self.graph.nodes.values():
             if kind_of(node.annotation) == "reader":
                 self._read_once(node.name, self.graph.consumers(node.name), node.where)
@@ -142,10 +143,11 @@ class Binder:
         self._read_grain(found, config)
         if dataset not in self.written:
             self.problems += self.catalog.dataset_problems(found, written=False)
-        trigger = config.reads[name].trigger if name in config.reads else True
+        asked = config.reads.get(name)
+        settings = (asked.trigger, asked.watermark) if asked else (True, None)
         if dataset in self.written or found.config.schema_ is None:
-            return Read(name, found, kind, trigger)
-        return Read(name, found, kind, trigger, *self._audit(found))
+            return Read(name, found, kind, *settings)
+        return Read(name, found, kind, *settings, *self._audit(found))
 
     def _read_once(self, name: str, used_by: tuple[str, ...], where: Where) -> None:
         if len(used_by) > 1:
@@ -192,8 +194,9 @@ class Binder:
         if mode == "overwrite" and windows is not None:
             text = f"{head} would overwrite the whole with each {windows.every} of pipeline {self.name}"
             yield Problem(text, where, "use mode replace with `partition:`, append or merge")
-        elif mode == "append" and windows is None:
-            yield Problem(f"{head} needs slices, so that nothing is appended twice", where, add)
+        elif mode == "append" and windows is None and not any(read.watermark for read in config.reads.values()):
+            hint = f"{add}, or a `watermark:` to a read"
+            yield Problem(f"{head} needs slices, so that nothing is appended twice", where, hint)
         elif mode == "replace" and windows is None:
             yield Problem(f"{head} replaces one window at a time, but pipeline {self.name} has none", where, add)
         elif (
@@ -209,6 +212,36 @@ class Binder:
             text = f"{head} is kept by {grain.every} ({grain.timezone})"
             hint = f"pipeline {self.name} runs by {windows.every} ({windows.timezone}); make the two the same"
             yield Problem(text, where, hint)
+
+    def _increments(self, config: PipelineConfig, reads: Mapping[str, Read]) -> None:
+        """A pipeline that loads only new rows does so of one read, as a whole, and adds them to what is there."""
+        asked = [read for read in reads.values() if read.watermark]
+        for number, read in enumerate(asked):
+            where = self.configuration.where("pipelines", self.name, "reads", read.parameter, "watermark")
+            head, hint = f"pipeline {self.name}: the watermark of {read.parameter}", None
+            if number:
+                hint = "load the other by a pipeline of its own"
+                self.problems.append(Problem(f"{head} is the second", where, hint))
+            elif not read.trigger:
+                self.problems.append(Problem(f"{head} needs `trigger: true`", where, "take `trigger:` out"))
+            elif config.partitions:
+                hint = "take one of them out"
+                self.problems.append(Problem(f"{head} and `partitions:` exclude each other", where, hint))
+            elif any(other is not read and other.dataset.name == read.dataset.name for other in reads.values()):
+                hint = "read it once, or under another name"
+                self.problems.append(Problem(f"{head} is of a dataset that is read twice", where, hint))
+        for node, name in config.writes.items() if asked else ():
+            settings = self.catalog.dataset(name).config if name in self.catalog else None
+            where = self.configuration.where_written(self.name, node)
+            if settings and settings.path:
+                text = f"dataset {name}: new rows cannot be added to files, which are replaced whole"
+                self.problems.append(Problem(text, where, "write it to a delta, duckdb or postgres store"))
+            elif settings and settings.mode in {"overwrite", "replace"}:
+                text = f"dataset {name}: mode {settings.mode} would leave only the rows above the watermark"
+                self.problems.append(Problem(text, where, "use mode append, merge or snapshot"))
+            elif settings and settings.missing != "keep":
+                text = f"dataset {name}: a key that is not among the new rows is not missing"
+                self.problems.append(Problem(text, where, "use `missing: keep`, or read without a watermark"))
 
     def _audit(self, dataset: Dataset) -> tuple[Audit, str | None]:
         reference = dataset.config.schema_

@@ -27,6 +27,7 @@ class Read:
     dataset: Dataset
     kind: Kind
     trigger: bool = True
+    watermark: str | None = None
     contract: Audit | None = None
     schema_code: str | None = None
 
@@ -55,6 +56,11 @@ class Bound:
     reads: Mapping[str, Read]
     writes: tuple[Write, ...]
     code: Mapping[str, str]
+
+    @property
+    def increment(self) -> Read | None:
+        """The read of which only the rows above its watermark are loaded."""
+        return next((read for read in self.reads.values() if read.watermark), None)
 
     def slices(self, now: datetime) -> tuple[Slice, ...]:
         """Every slice the pipeline has at `now`, in order: its closed windows, or the whole."""

@@ -42,6 +42,7 @@ class ReadConfig(Model):
 
     dataset: Name
     trigger: bool = Field(True, description="whether a new version makes the outputs stale")
+    watermark: str | None = Field(None, description="a column that grows: only rows above what was loaded are read")
 
 
 def _window_text(value: Any) -> Any:
@@ -75,7 +76,8 @@ class PartitionsConfig(Model):
 def _reads(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
-    return {name: {"dataset": read} if isinstance(read, str) else read for name, read in value.items()}
+    named = {name: {"dataset": read} if isinstance(read, str) else read for name, read in value.items()}
+    return {name: {"dataset": name, **read} if isinstance(read, dict) else read for name, read in named.items()}
 
 
 def _writes(value: Any) -> Any:

@@ -32,6 +32,7 @@ class OpenInput:
 
     read: Read
     slice: Slice
+    label: str
     adapter: Adapter
     state: State
     scratch: Path
@@ -114,7 +115,7 @@ class OpenInput:
 
     @property
     def _rejected(self) -> tuple[Dataset, Slice]:
-        return rejected(self.read.dataset), partition.of_key(str(self.slice))
+        return rejected(self.read.dataset), partition.of_key(self.label)
 
     def _make_sink(self) -> Sink:
         dataset, part = self._rejected

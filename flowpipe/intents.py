@@ -97,6 +97,7 @@ def _to_json(intent: Intent) -> dict[str, Any]:
                 "files": [asdict(file) for file in publication.staged.files],
                 "schema": _schema_to_text(publication.staged),
                 "state": asdict(publication.state),
+                "onto": publication.onto,
             }
             for publication in intent.publications
         ],
@@ -119,7 +120,8 @@ def _from_json(data: dict[str, Any], catalog: Catalog) -> Intent:
         now = catalog.dataset(entry["dataset"])
         config = DatasetConfig.model_validate({**entry["config"], "options": now.config.options})
         staged = Staged(tuple(StagedFile(**file) for file in entry["files"]), _schema_from_text(entry["schema"]))
-        return Publication(Dataset(now.name, config), _slice_from_json(entry["slice"]), staged, State(**entry["state"]))
+        part, state = _slice_from_json(entry["slice"]), State(**entry["state"])
+        return Publication(Dataset(now.name, config), part, staged, state, entry.get("onto"))
 
     publications = tuple(publication(entry) for entry in data["publications"])
     return Intent(data["run"], data["pipeline"], _slice_from_json(data["slice"]), publications)

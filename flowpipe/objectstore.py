@@ -151,9 +151,12 @@ def explain(error: Exception) -> tuple[str, str | None]:
         return f"{answer[2]} ({answer[1]})", _HINTS.get(answer[1])
     if isinstance(error, PermissionError):
         return "access is denied", _HINTS["AccessDenied"]
+    if status := re.search(r"non-2xx status code\W+(\d{3}[ A-Za-z]*)", text):
+        return f"the server answers {status[1].strip()}", "run again; if it stays, look at the server"
     if "error sending request" in text or "Could not connect" in text or isinstance(error, ConnectionError):
         return "the server does not answer", "is `endpoint_url` right, and the server running?"
-    return text.splitlines()[0] if text else type(error).__name__, None
+    lines = [line.strip(" \u21b3") for line in text.splitlines()]
+    return " ".join(lines[:2]) if lines else type(error).__name__, None
 
 
 def _scheme(url: str) -> str:

@@ -34,13 +34,18 @@ CONSEQUENCES: dict[str, Consequence] = {
 
 @dataclass(frozen=True)
 class Target:
-    """One output's slice: where it goes, and the state that is published with it (its rows are not known yet)."""
+    """One output's slice: where it goes, and the state that is published with it (its rows are not known yet).
+
+    `label` is the slice of its rejected rows, `onto` the fingerprint of the state that an append is made onto.
+    """
 
     write: Write
     slice: Slice
     adapter: Adapter
     state: State
     scratch: Path
+    label: str
+    onto: str | None = None
 
     @property
     def dataset(self) -> Dataset:
@@ -144,9 +149,9 @@ class OpenOutput:
 
     def _output(self, good: Staged, bad: Staged | None, failed: Mapping[str, int], seen: Verdict) -> Output:
         state = replace(self.target.state, rows=good.rows)
-        publications = [Publication(self.target.dataset, self.target.slice, good, state)]
+        publications = [Publication(self.target.dataset, self.target.slice, good, state, self.target.onto)]
         if bad is not None:
-            dataset, part = rejected(self.target.dataset), partition.of_key(str(self.target.slice))
+            dataset, part = rejected(self.target.dataset), partition.of_key(self.target.label)
             if bad.rows or not self.target.adapter.is_empty(dataset, part):
                 aside = replace(state, dataset=dataset.name, slice=part.key, rows=bad.rows)
                 publications.insert(0, Publication(dataset, part, bad, aside))
@@ -206,7 +211,7 @@ class OpenOutput:
 
     def _to_reject(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         target, dataset = self.target, rejected(self.target.dataset)
-        part = partition.of_key(str(target.slice))
+        part = partition.of_key(target.label)
         state = replace(target.state, dataset=dataset.name, slice=part.key)
         place = target.adapter.place(dataset, part, self._name(), target.scratch, state)
         return self._begin(Sink(REJECTED_SCHEMA, place)).plan(rows)
@@ -217,7 +222,7 @@ class OpenOutput:
         return sink
 
     def _as_rejected(self, bad: pl.LazyFrame) -> pl.LazyFrame:
-        return as_rejected(bad, part=str(self.target.slice), run=self.target.state.run)
+        return as_rejected(bad, part=self.target.label, run=self.target.state.run)
 
     def _name(self) -> str:
         """Unique, so that no file of a step that was given up is ever taken for one of this."""

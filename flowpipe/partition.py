@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 Every = Literal["day", "month", "year"]
@@ -42,12 +42,25 @@ class Window:
 
 
 @dataclass(frozen=True)
+class NewRows:
+    """The rows whose watermark `column` is in `(low, high]`; `low` is None before the first load."""
+
+    column: str
+    low: Any
+    high: Any
+
+
+@dataclass(frozen=True)
 class Slice:
-    """What one publish covers: the whole dataset, one window, or the rows whose partition column is `key`."""
+    """What one publish covers: the whole dataset, one window, or the rows whose partition column is `key`.
+
+    A read of a whole may ask for its `new` rows alone.
+    """
 
     key: str = "*"
     kind: Literal["whole", "window", "key"] = "whole"
     window: Window | None = None
+    new: NewRows | None = None
 
     def __str__(self) -> str:
         return "all" if self.kind == "whole" else self.key

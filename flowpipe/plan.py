@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from flowpipe import watermark
 from flowpipe.adapters import Dataset, Missing, Pin
 from flowpipe.bound import Bound, Read, read_slice
 from flowpipe.catalog import Catalog
@@ -56,15 +57,15 @@ class Facts:
     catalog: Catalog
     configuration: Configuration
     problems: list[Problem] = field(default_factory=list)
-    _pins: dict[tuple[str, Slice], Pin | None] = field(default_factory=dict)
+    _pins: dict[tuple[str, Slice, str | None], Pin | None] = field(default_factory=dict)
 
     def pin(self, read: Read, part: Slice, hint: str | None) -> Pin | None:
         """The pin of a read, or None after noting that there is nothing to read."""
         dataset, wanted = read.dataset, read_slice(read.dataset.config, part)
-        key = (dataset.name, wanted)
+        key = (dataset.name, wanted, read.watermark)
         if key not in self._pins:
             try:
-                self._pins[key] = self.catalog.adapter(dataset).pin(dataset, wanted)
+                self._pins[key] = watermark.pin(self.catalog.adapter(dataset), read, wanted)
             except Missing as missing:
                 self._pins[key] = None
                 self.problems.append(missing_input(self.configuration, dataset, wanted, missing, hint))

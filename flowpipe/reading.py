@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
-from flowpipe.adapters import Missing, Pin
+from flowpipe import watermark
+from flowpipe.adapters import Incremental, Missing, Pin
 from flowpipe.bound import Bound, Read, read_slice
 from flowpipe.catalog import Catalog
 from flowpipe.config import Configuration
 from flowpipe.errors import ConfigError, DataError
-from flowpipe.partition import Slice
+from flowpipe.partition import NewRows, Slice
 from flowpipe.plan import missing_input
 from flowpipe.staleness import Version
 
@@ -27,6 +28,7 @@ class Reading:
     catalog: Catalog
     configuration: Configuration
     pins: Mapping[str, Pin]
+    new: NewRows | None = None
 
     @classmethod
     def hold(cls, bound: Bound, part: Slice, catalog: Catalog, configuration: Configuration) -> Reading:
@@ -40,7 +42,7 @@ class Reading:
         for read in bound.reads.values():
             dataset, wanted = read.dataset, read_slice(read.dataset.config, part)
             try:
-                pins[dataset.name] = catalog.adapter(dataset).pin(dataset, wanted)
+                pins[dataset.name] = watermark.pin(catalog.adapter(dataset), read, wanted)
             except Missing as missing:
                 own = any(write.dataset.name == dataset.name for write in bound.writes)
                 if own and bound.graph.inputs[read.parameter].optional:
@@ -55,15 +57,30 @@ class Reading:
         """The version of each dataset that is read."""
         return {name: Version(pin.version) for name, pin in self.pins.items()}
 
+    def above(self, low: str | None) -> Reading:
+        """The same with only the rows above a version of the read that has a watermark; None: with all of them."""
+        read = self.bound.increment
+        if read is None:
+            return self
+        return replace(self, new=watermark.new_rows(read, low, self.pins[read.dataset.name].version))
+
+    @property
+    def label(self) -> str:
+        """What tells the rows of this step from those of others: its slice, or how far its new rows go."""
+        return str(self.slice) if self.new is None else f"to {self.new.high}"
+
     def frame(self, read: Read, scratch: Path) -> pl.LazyFrame:
         """The rows of a read, as pinned.
 
         Raises:
             DataError: its files cannot be read.
         """
-        wanted = read_slice(read.dataset.config, self.slice)
+        wanted, new = read_slice(read.dataset.config, self.slice), self.new if read.watermark else None
+        adapter = self.catalog.adapter(read.dataset)
+        if new and isinstance(adapter, Incremental):
+            wanted = replace(wanted, new=new)
         try:
-            frame = self.catalog.adapter(read.dataset).read(read.dataset, wanted, self.pins[read.dataset.name], scratch)
+            frame = adapter.read(read.dataset, wanted, self.pins[read.dataset.name], scratch)
             # Now, so that a damaged file is not taken for a mistake of the node that reads it.
             frame.collect_schema()
         except (OSError, ValueError, TypeError, pl.exceptions.PolarsError) as error:
@@ -74,7 +91,7 @@ class Reading:
                 where=self.configuration.where_key("catalog", read.dataset.name),
                 hint="mend the file, or the dataset's `format:` and `options:`",
             ) from error
-        return frame
+        return watermark.cut(frame, new) if new else frame
 
     def moved(self) -> str | None:
         """A dataset whose files are no longer those that were pinned; None: all are as they were."""

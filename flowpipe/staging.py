@@ -37,7 +37,7 @@ class StagingPass:
     ) -> None:
         self._graph = bound.graph
         self._targets = targets
-        self._needed = needed
+        self.needed = needed
         self._scratch = scratch
         self._now = now
         self._waiting: list[OpenInput | OpenOutput] = []
@@ -50,7 +50,7 @@ class StagingPass:
 
         A written node's is staged, and what several nodes are made of is computed once for all.
         """
-        shared = {name: _shared for name in self._needed if len(self._consumers(name)) > 1}
+        shared = {name: _shared for name in self.needed if len(self._consumers(name)) > 1}
         return {**shared, **{target.write.node: partial(self._receive, target) for target in self._targets}}
 
     def audit_input(self, opened: OpenInput) -> pl.LazyFrame:
@@ -120,7 +120,7 @@ class StagingPass:
         return opened
 
     def _consumers(self, node: str) -> list[str]:
-        return [name for name in self._graph.consumers(node) if name in self._needed]
+        return [name for name in self._graph.consumers(node) if name in self.needed]
 
     def _all_lazy_below(self, names: Sequence[str]) -> bool:
         """Whether every needed node below gives a LazyFrame: then nothing is collected before the pass runs."""

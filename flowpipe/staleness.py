@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from flowpipe import fingerprint
-from flowpipe.adapters import Dataset, Held
+from flowpipe.adapters import Dataset, Held, State
 from flowpipe.bound import Bound, Read, Write
 from flowpipe.partition import Slice
 
@@ -29,13 +29,15 @@ class Version:
 class Choice:
     """What happens to one output and why; `ask` is decided when its step starts.
 
-    `parts` are the parts of its fingerprint, where all are known.
+    `parts` are the parts of its fingerprint, where all are known; `onto` is the state that its new rows are added to,
+    where only the rows above a watermark are read.
     """
 
     write: Write
     action: Action
     reasons: tuple[str, ...]
     parts: Mapping[str, str] | None = None
+    onto: State | None = None
 
 
 def choose(
@@ -66,19 +68,20 @@ def choose(
     not_yet |= {f"values.{node}" for node in bound.free_values(write)} if digests is None else set()
     before = {name: text for name, text in state.parts.items() if name not in not_yet}
     changes = fingerprint.difference(before, parts)
+    onto = state if bound.increment and held.changed is None else None
     if write.dataset.config.mode == "append" and held.changed is None:
-        return Choice(write, "skip", ("appended once", *changes), parts)
+        new = f"reads.{bound.increment.dataset.name}" if bound.increment else ""
+        if new not in not_yet and before.get(new) == parts.get(new):
+            return Choice(write, "skip", ("appended once", *changes), parts)
+        force = False  # what is there would be doubled
     stale = ("forced",) if force else (held.changed,) if held.changed else changes
     stale = stale or _always(bound, write, versions, digests or {}, closed)
     if stale:
-        return Choice(write, "run", stale, parts)
+        return Choice(write, "run", stale, parts, None if force else onto)
     if not_yet:
         free = sorted(name.removeprefix("values.") for name in not_yet if name.startswith("values."))
-        reasons = (
-            *(f"after {name}" for name in dict.fromkeys(waits.values())),
-            *(f"asks {name} first" for name in free),
-        )
-        return Choice(write, "ask", reasons, parts)
+        reasons = [f"after {name}" for name in dict.fromkeys(waits.values())] + [f"asks {name} first" for name in free]
+        return Choice(write, "ask", tuple(reasons), parts)
     return Choice(write, "skip", ("up to date",), parts)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from flowpipe.adapters import State
 from flowpipe.bound import Bound, Read, Write
 from flowpipe.catalog import Catalog
 from flowpipe.config import Configuration, RetryConfig
-from flowpipe.errors import DataError, Problem, redact
+from flowpipe.errors import DataError, FlowpipeError, Interrupted, Problem, redact
 from flowpipe.executors import Executor, NodeProgress, NodeStart
 from flowpipe.frames import collected, present, rows_of
 from flowpipe.inputs import OpenInput
@@ -96,22 +97,33 @@ class _Attempt:
         stale = [choice for choice in choices if choice.action == "run"]
         if not stale:
             return tuple(dict.fromkeys(text for choice in choices for text in choice.reasons))
-        staging = self._compute(choices, reading, values)
-        try:
-            outputs = staging.finish()
-            if moved := reading.moved():
-                raise InputsMoved(moved)
-        except BaseException:
-            staging.discard()
-            shutil.rmtree(self.scratch, ignore_errors=True)
-            raise
-        outputs = self._stale_only(outputs, stale)
+        reading = reading.above(self._loaded(stale))
+        outputs = self._stale_only(self._staged(choices, reading, values), stale)
         self._tell(outputs)
         publications = tuple(publication for output in outputs for publication in output.publications)
         intent = Intent(self.shop.run, self.bound.name, self.slice, publications)
         with self.shop.stop.held_off():
             self.shop.publisher.decide(intent)
         return Decided(intent, self.scratch)
+
+    def _loaded(self, stale: Sequence[Choice]) -> str | None:
+        """How far the read that has a watermark was loaded; None: it has not been, or there is none.
+
+        Raises:
+            DataError: into one output farther than into another.
+        """
+        read = self.bound.increment
+        if read is None:
+            return None
+        part = f"reads.{read.dataset.name}"
+        found = {choice.write.dataset.name: choice.onto.parts.get(part) if choice.onto else None for choice in stale}
+        if len(set(found.values())) > 1:
+            told = ", ".join(f"{name} {value or 'not at all'}" for name, value in found.items())
+            raise DataError(
+                f"step {self.bound.name}: {read.dataset.name} was loaded into its outputs up to different rows: {told}",
+                hint="write each output by a pipeline of its own, or load all again with --force",
+            )
+        return next(iter(found.values()))
 
     def _choices(self, reading: Reading) -> tuple[list[Choice], dict[str, Any]]:
         """What is stale, and the values of the dataset-free nodes that were asked to find out."""
@@ -149,27 +161,42 @@ class _Attempt:
         lazy = {node: value for node, value in values.items() if isinstance(value, pl.LazyFrame)}
         return values | {node: collected(value).lazy() for node, value in lazy.items()}
 
-    def _compute(self, choices: Sequence[Choice], reading: Reading, values: dict[str, Any]) -> StagingPass:
-        """Stage what is stale, and the up-to-date outputs that it is made of: they hand on audited rows, too."""
-        shop, bound = self.shop, self.bound
-        needed = bound.graph.upstream([choice.write.node for choice in choices if choice.action == "run"])
-        targets = [self._target(choice) for choice in choices if choice.write.node in needed]
-        staging = StagingPass(bound, targets, needed, self.scratch, shop.run_time)
+    def _staged(self, choices: Sequence[Choice], reading: Reading, values: dict[str, Any]) -> tuple[Output, ...]:
+        """Stage what is stale, and the up-to-date outputs that it is made of: they hand on audited rows, too.
+
+        Raises:
+            InputsMoved: an input changed meanwhile, which may be why something else failed.
+        """
+        needed = self.bound.graph.upstream([choice.write.node for choice in choices if choice.action == "run"])
+        targets = [self._target(choice, reading.label) for choice in choices if choice.write.node in needed]
+        staging = StagingPass(self.bound, targets, needed, self.scratch, self.shop.run_time)
+        try:
+            self._compute(staging, targets, reading, values)
+            outputs = staging.finish()
+            if moved := reading.moved():
+                raise InputsMoved(moved)
+        except BaseException as error:
+            staging.discard()
+            shutil.rmtree(self.scratch, ignore_errors=True)
+            if isinstance(error, Exception) and not isinstance(error, (Interrupted, InputsMoved)):
+                with suppress(FlowpipeError):  # of a store that cannot be asked, which is what failed before
+                    if moved := reading.moved():
+                        raise InputsMoved(moved) from error
+            raise
+        return outputs
+
+    def _compute(
+        self, staging: StagingPass, targets: Sequence[Target], reading: Reading, values: dict[str, Any]
+    ) -> None:
         receivers = staging.receivers()
 
         def handed_on(name: str, value: Any) -> Any:
             return receivers[name](value) if name in receivers else value
 
-        try:
-            read = self._inputs(needed, reading, staging)
-            inputs = self._given() | {name: handed_on(name, frame) for name, frame in read.items()}
-            overrides = {name: handed_on(name, value) for name, value in values.items() if name in needed}
-            self._graph_values([target.write.node for target in targets], inputs, overrides, receivers)
-        except BaseException:
-            staging.discard()
-            shutil.rmtree(self.scratch, ignore_errors=True)
-            raise
-        return staging
+        read = self._inputs(staging.needed, reading, staging)
+        inputs = self._given() | {name: handed_on(name, frame) for name, frame in read.items()}
+        overrides = {name: handed_on(name, value) for name, value in values.items() if name in staging.needed}
+        self._graph_values([target.write.node for target in targets], inputs, overrides, receivers)
 
     def _stale_only(self, outputs: Sequence[Output], stale: Sequence[Choice]) -> tuple[Output, ...]:
         """The outputs to be published; what else was staged is removed."""
@@ -200,10 +227,11 @@ class _Attempt:
             raise DataError.of(problems)
         return frames
 
-    def _target(self, choice: Choice) -> Target:
+    def _target(self, choice: Choice, label: str) -> Target:
         dataset, parts = choice.write.dataset, choice.parts or {}
         adapter = self.shop.catalog.adapter(dataset)
-        return Target(choice.write, self.slice, adapter, self._state(dataset.name, parts), self.scratch)
+        onto = choice.onto.fingerprint if choice.onto else None
+        return Target(choice.write, self.slice, adapter, self._state(dataset.name, parts), self.scratch, label, onto)
 
     def _state(self, dataset: str, parts: Mapping[str, str]) -> State:
         return State(
@@ -220,7 +248,7 @@ class _Attempt:
         frame = reading.frame(read, self.scratch)
         if read.contract is not None:
             adapter, state = self.shop.catalog.adapter(read.dataset), self._state(read.dataset.name, {})
-            frame = staging.audit_input(OpenInput(read, self.slice, adapter, state, self.scratch, frame))
+            frame = staging.audit_input(OpenInput(read, self.slice, reading.label, adapter, state, self.scratch, frame))
         return present(frame, read.kind, self.scratch)
 
     def _given(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # A library that is imported elsewhere too has leaked what its home hides.
 HOMES = {
+    "adbc_driver_postgresql": ["flowpipe.adapters.postgres"],
     "botocore": ["flowpipe.objectstore"],
     "deltalake": ["flowpipe.adapters.delta"],
     "duckdb": ["flowpipe.adapters.duckdb", "flowpipe.frames"],  # a DuckDB relation is one of the frames
@@ -24,9 +25,15 @@ HOMES = {
     "fsspec": ["flowpipe.adapters.delta", "flowpipe.adapters.files", "flowpipe.objectstore"],
     "hamilton": ["flowpipe.graph"],
     "pandera": ["flowpipe.rules"],
+    "psycopg": ["flowpipe.adapters.postgres"],
     "rich": ["flowpipe.progress", "flowpipe.terminal"],
     "sqlite3": ["flowpipe.history", "flowpipe.ledger"],
-    "tenacity": ["flowpipe.adapters.delta", "flowpipe.adapters.duckdb", "flowpipe.executors.retry"],
+    "tenacity": [
+        "flowpipe.adapters.delta",
+        "flowpipe.adapters.duckdb",
+        "flowpipe.adapters.postgres",
+        "flowpipe.executors.retry",
+    ],
     "typer": ["flowpipe.cli"],
     "yaml": ["flowpipe.conffile"],
 }

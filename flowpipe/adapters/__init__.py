@@ -17,6 +17,7 @@ import polars as pl
 from pydantic import BaseModel
 
 from flowpipe.datasets import DatasetConfig
+from flowpipe.errors import PublishError
 from flowpipe.partition import Slice
 from flowpipe.sinks import Staged as Staged
 from flowpipe.sinks import StagedFile as StagedFile
@@ -86,12 +87,50 @@ class Missing(Exception):
 
 @dataclass(frozen=True)
 class Publication:
-    """One output that is staged and audited: everything a publish needs, also after a crash."""
+    """One output that is staged and audited: everything a publish needs, also after a crash.
+
+    `onto` is the fingerprint of the state on which new rows were appended to what is there; None where there was none.
+    """
 
     dataset: Dataset
     slice: Slice
     staged: Staged
     state: State
+    onto: str | None = None
+
+
+def refuse_append(publication: Publication, held: State | None) -> None:
+    """A slice is appended once; the rows above a watermark only onto the state that said where they begin.
+
+    Raises:
+        PublishError: the rows, or some of them, are there already.
+    """
+    if publication.dataset.config.mode != "append" or held is None:
+        return
+    name = f"{publication.dataset.name} ({publication.slice})"
+    if publication.slice.kind != "whole":
+        raise PublishError(
+            f"{name} was already appended by run {held.run}; a slice is never appended twice",
+            hint="delete its rows and append under another slice, or use `mode: replace`",
+        )
+    if held.fingerprint != publication.onto:
+        raise PublishError(
+            f"{name}: run {held.run} appended new rows since these were read",
+            hint="run again: only what is still new is read then",
+        )
+
+
+@runtime_checkable
+class Incremental(Protocol):
+    """A store whose `read` finds the rows of a slice's `new` by itself, without looking at the others."""
+
+    def newest(self, dataset: Dataset, column: str) -> Any:
+        """The greatest value of a column as Python has it; None where there is none.
+
+        Raises:
+            Missing: there is nothing to read.
+        """
+        ...
 
 
 class Adapter(Protocol):

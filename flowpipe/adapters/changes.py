@@ -201,9 +201,13 @@ def _filled(publication: Publication, columns: Iterable[str]) -> list[str]:
 
 
 def _there(publication: Publication, table: str, columns: Iterable[str], source: str) -> str:
-    """All versions of the observed keys, and the current ones of those to close."""
+    """All versions of the observed keys, and the current ones of those to close.
+
+    Rows without `valid_from`, which were there before the table kept versions, stay as they are.
+    """
     config, names = publication.dataset.config, ", ".join(map(quoted, columns))
-    wanted = [f"EXISTS (SELECT 1 FROM {source} AS source WHERE {_same(config.key)})"]
+    observed = f"EXISTS (SELECT 1 FROM {source} AS source WHERE {_same(config.key)})"
+    wanted = [f"target.{quoted(VALID_FROM)} IS NOT NULL AND {observed}"]
     if config.missing == "close":
         wanted.append(_closes(publication, source))
     return " UNION ALL ".join(f"SELECT {names} FROM {table} AS target WHERE {each}" for each in wanted)

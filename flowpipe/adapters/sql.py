@@ -7,9 +7,10 @@ Pure text in, text out. Values of people's data never become text: they stay in 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from flowpipe.errors import DataError
-from flowpipe.partition import Slice
+from flowpipe.partition import NewRows, Slice
 
 STATE_TABLE = "_flowpipe_state"
 CREATE_STATE = f"""CREATE TABLE IF NOT EXISTS {STATE_TABLE} (
@@ -127,6 +128,30 @@ def of_slice(part: Slice, column: str | None, columns: Mapping[str, str]) -> str
         first, last = (moment.replace(tzinfo=None).isoformat(" ") for moment in (start, end))
         return f"{name} >= TIMESTAMP '{first}' AND {name} < TIMESTAMP '{last}'"
     raise DataError(f'the partition column "{column}" is {kind}, not a date or a timestamp')
+
+
+_PLACEHOLDERS = {"low": "$low", "high": "$high"}
+
+
+def above(new: NewRows, bounds: Mapping[str, str] = _PLACEHOLDERS) -> str:
+    """The condition for new rows; `bounds` is how their `low` (after the first load) and `high` stand in a statement.
+
+    >>> above(NewRows("at", 1, 2))
+    '"at" <= $high AND "at" > $low'
+    """
+    name = quoted(new.column)
+    return f"{name} <= {bounds['high']}" + (f" AND {name} > {bounds['low']}" if new.low is not None else "")
+
+
+def bounds(new: NewRows | None) -> dict[str, Any]:
+    """The parameters of `above`.
+
+    >>> bounds(NewRows("at", None, 2)), bounds(None)
+    ({'high': 2}, {})
+    """
+    if new is None:
+        return {}
+    return {"high": new.high} | ({} if new.low is None else {"low": new.low})
 
 
 def select(source: str, columns: Iterable[str] = (), condition: str | None = None, limit: int | None = None) -> str:

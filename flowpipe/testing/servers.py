@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
@@ -110,6 +112,9 @@ def serve(command: Sequence[str] = ()) -> int:
 
     Without a command the variables are printed as lines for a shell, and the servers run until Ctrl-C.
     """
+    # A shell that starts it in the background makes it deaf to the one, and the other would leave the servers behind.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupted)
     with ExitStack() as stack:
         started = (stack.enter_context(postgres()), stack.enter_context(s3()))
         environment = {name: value for server in started for name, value in server.environment.items()}
@@ -122,6 +127,10 @@ def serve(command: Sequence[str] = ()) -> int:
             while True:
                 time.sleep(3600)
         return 0
+
+
+def _interrupted(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def free_ports(number: int) -> list[int]:

@@ -259,6 +259,21 @@ def test_columns_that_new_rows_lack_stay_in_their_versions(execute: Execute) -> 
     ]  # fmt: skip
 
 
+def test_rows_from_before_the_table_kept_versions_stay(execute: Execute) -> None:
+    table = Table(execute, ["id", "city", *TIMES])
+    execute("INSERT INTO held (id, city) VALUES (1, 'old')", [])
+    for day in (1, 2, 2):
+        table.publish(CLOSING, seen(day, (1, "a")), run=day)
+    assert table.rows() == [(1, "a", at(1), None, True), (1, "old", None, None, None)]
+
+
+def test_a_shorter_track_leaves_the_versions_that_are_there(execute: Execute) -> None:
+    table = Table(execute, ["id", "city", "note", *TIMES])
+    table.publish(SNAPSHOT, seen(1, (1, "a", "x")) + seen(2, (1, "a", "y")))
+    table.publish(SNAPSHOT | {"track": ["city"]}, seen(3, (1, "a", "z")))
+    assert table.rows() == [(1, "a", "x", at(1), at(2), False), (1, "a", "y", at(2), None, True)]
+
+
 def test_a_date_may_say_since_when(execute: Execute) -> None:
     table = Table(execute, ["id", "city", *TIMES])
     kinds = {name: "DATE" if name in TIMES[:2] else kind for name, kind in table.kinds.items()}

@@ -143,6 +143,15 @@ def test_columns_are_added_to_a_dimension(tmp_path: Path) -> None:
     assert table.rows() == [(1, "a", "x", at(2), None, True), (1, "a", None, at(1), at(2), False)]
 
 
+def test_versions_stay_when_less_is_tracked(tmp_path: Path) -> None:
+    table = Table(tmp_path, ["id", "city", "note", *TIMES])
+    table.publish(SNAPSHOT, seen(1, (1, "a", "x")) + seen(3, (1, "a", "y")))
+    table.publish(SNAPSHOT | {"track": ["city"]}, seen(5, (1, "b", "z")))
+    assert table.rows() == [
+        (1, "a", "x", at(1), at(3), False), (1, "a", "y", at(3), at(5), False), (1, "b", "z", at(5), None, True),
+    ]  # fmt: skip
+
+
 def test_a_dimension_is_published_once(tmp_path: Path) -> None:
     lake = Lake(tmp_path, SNAPSHOT)
     publication = lake.stage(pl.DataFrame(seen(1, (1, "a")), {n: TYPES[n][0] for n in CITIES}, orient="row"))

@@ -11,7 +11,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from pydantic import ValidationError
 
-from flowpipe.adapters import Dataset, Held, Staged
+from flowpipe.adapters import Batching, Dataset, Held, Staged
 from flowpipe.adapters.delta import Delta, Options
 from flowpipe.datasets import DatasetConfig
 from flowpipe.errors import FlowpipeError, PublishError
@@ -186,3 +186,16 @@ def test_a_table_that_cannot_be(bucket: Bucket) -> None:
     assert list(bucket.store().check(named, written=True)) == [
         (("table",), 'delta-rs quotes what "é" holds, and Polars does not',
          "use only ASCII letters, digits and _ - . ~ /")]  # fmt: skip
+
+
+def test_slices_go_together(bucket: Bucket, tmp_path: Path) -> None:
+    store = Store(bucket.store(), tmp_path)
+    monthly = dataset(mode="replace", partition={"column": "day", "every": "month"})
+    keys = [f"2013-{number:02}" for number in range(1, 13)]
+    staged = [store.stage(monthly, rows(key, number), month(key)) for number, key in enumerate(keys, 1)]
+    assert isinstance(store.adapter, Batching)
+    store.adapter.publish_all(staged)
+    assert bucket.table(monthly).version() == 1
+    held = store.adapter.held(monthly, [one.slice for one in staged])
+    assert held == {one.slice.key: Held(one.state) for one in staged}
+    assert store.ids(monthly) == list(range(1, 13))

@@ -145,6 +145,9 @@ def test_a_torn_log_is_named(tmp_path: Path) -> None:
         ({"mode": "replace"}, True, [
             (("mode",), "replace needs a partition", "add `partition: {column: NAME, every: month}`")]),
         ({"mode": "replace"}, False, []),
+        ({"swap": True, "after_publish": "ANALYZE"}, True, [
+            (("swap",), "an overwrite of a Delta table is one commit already", "remove it"),
+            (("after_publish",), "a Delta store runs no SQL", "remove it, or use a duckdb or postgres store")]),
         ({"mode": "merge"}, True, [(("mode",), "merge needs a key", "add `key: [NAME]`")]),
     ],
 )  # fmt: skip

@@ -68,7 +68,7 @@ def test_changes_by_others_are_seen_for_every_slice(lake: Lake, kind: str) -> No
 def test_maintenance_is_no_change(lake: Lake, kind: str) -> None:
     MAINTENANCE[kind](lake.table)
     assert lake.held(FIRST).changed is None
-    lake.settings["schema_change"] = "add"
+    lake.settings = {**lake.settings, "schema_change": "add"}
     lake.publish(rows(2, 5), SECOND, fingerprint="f2")
     assert lake.held(FIRST).changed is None
     assert everyone_reads(lake.path, "id")["id"].to_list() == [1, 2, 5]
@@ -233,3 +233,26 @@ def test_many_small_publishes_pass_checkpoints(tmp_path: Path) -> None:
     held = lake.store.held(lake.dataset, [month(str(day), "day") for day in days])
     assert all(one.state is not None and one.changed is None for one in held.values())
     assert everyone_reads(lake.path, "id")["day"].to_list() == days
+
+
+def test_a_store_that_has_looked_sees_what_others_do_since(lake: Lake) -> None:
+    store = lake.store
+    first = store.held(lake.dataset, [FIRST])[FIRST.key]
+    assert first.changed is None
+    pin = store.pin(lake.dataset, FIRST)
+    assert store.read(lake.dataset, FIRST, pin, lake.root).collect()["id"].sort().to_list() == [1, 2]
+    shutil.rmtree(lake.path)
+    assert store.held(lake.dataset, [FIRST])[FIRST.key] == Held()
+    for number in (1, 2):
+        write_deltalake(lake.path, rows(number, number), mode="append")
+    assert store.held(lake.dataset, [FIRST])[FIRST.key] == Held()
+    again = store.pin(lake.dataset, FIRST)
+    assert json.loads(again.token)["version"] == json.loads(pin.token)["version"]
+    assert (again.version, again.token) != (pin.version, pin.token)
+    assert store.read(lake.dataset, FIRST, again, lake.root).collect()["id"].to_list() == [1]
+    shutil.rmtree(lake.path)
+    for number in (3, 4):
+        write_deltalake(lake.path, rows(number, number).with_columns(late=True), mode="append")
+    assert list(store.schema(lake.dataset) or ()) == ["id", "day", "late"], "the same version of another table"
+    write_deltalake(lake.path, rows(1, 1).with_columns(late=True), mode="append")
+    assert not store.is_empty(lake.dataset, FIRST)

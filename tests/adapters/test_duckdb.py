@@ -150,8 +150,8 @@ def test_a_slice_is_appended_once_even_by_another_fingerprint(store: Store) -> N
     with pytest.raises(PublishError) as caught:
         store.publish(dataset, rows("2013-01", 2), month("2013-01"), fingerprint="f2", run="run2")
     assert str(caught.value) == (
-        "slice 2013-01 of delays was appended by run run1 already\n"
-        "  hint: appending it again would double its rows; delete them and its state first"
+        "delays (2013-01) was already appended by run run1; a slice is never appended twice\n"
+        "  hint: delete its rows and append under another slice, or use `mode: replace`"
     )
     run_sql(store, "DELETE FROM delays")
     assert store.held(dataset, month("2013-01")) == Held(state("delays", month("2013-01"), 1))
@@ -172,15 +172,79 @@ def test_a_table_made_anew_forgets_the_slices_of_the_old_one(store: Store) -> No
 
 def test_publishing_one_window_does_not_hide_what_happened_to_another(store: Store) -> None:
     dataset = table(mode="replace", **MONTHLY)
-    for key in ("2013-01", "2013-02"):
-        store.publish(dataset, rows(key, 1, 2), month(key))
+    january, february = month("2013-01"), month("2013-02")
+    for part in (january, february):
+        store.publish(dataset, rows(part.key, 1, 2), part)
     run_sql(store, "DELETE FROM delays WHERE id = 1 AND day = '2013-02-01'")
-    assert store.held(dataset, month("2013-02")).changed == "its row count is 3, 4 was published"
-    january = store.publish(dataset, rows("2013-01", 1, 2), month("2013-01"), run="run2")
-    assert store.held(dataset, month("2013-01")) == Held(january.state)
-    assert store.held(dataset, month("2013-02")).changed == "the table was changed by somebody else"
-    store.publish(dataset, rows("2013-02", 1, 2), month("2013-02"), run="run2")
-    assert store.held(dataset, month("2013-02")).changed is None
+    assert store.held(dataset, february).changed == "its row count is 1, 2 was published"
+    assert store.held(dataset, january).changed is None
+    again = store.publish(dataset, rows("2013-01", 1, 2), january, run="run2")
+    assert store.held(dataset, january) == Held(again.state)
+    assert store.held(dataset, february).changed == "its row count is 1, 2 was published"
+    store.publish(dataset, rows("2013-02", 1, 2), february, run="run2")
+    assert store.held(dataset, february).changed is None
+
+
+def test_slices_that_share_rows_are_counted_together(store: Store) -> None:
+    dataset = table(mode="merge", key=["id"], **MONTHLY)
+    january, february = month("2013-01"), month("2013-02")
+    store.publish(dataset, rows("2013-01", 1, 2), january)
+    store.publish(dataset, rows("2013-02", 2, 3), february)
+    assert [store.held(dataset, part).changed for part in (january, february)] == [None, None]
+    run_sql(store, "DELETE FROM delays WHERE id = 3")
+    assert store.held(dataset, january).changed == "its row count is 2, 3 was published"
+    store.publish(dataset, rows("2013-02", 2, 3), february, run="run2")
+    assert store.held(dataset, february).changed is None
+    assert store.held(dataset, january).changed == "the table was changed by somebody else"
+
+
+@pytest.mark.parametrize("mode", ["overwrite", "merge", "snapshot"])
+def test_a_row_that_somebody_changed_is_noticed(store: Store, mode: str) -> None:
+    dataset = table(mode=mode, key=["id"] if mode != "overwrite" else [], schema_change="add")
+    store.publish(dataset, rows("2013-01", 1, 2))
+    changing = "UPDATE delays SET day = day + 1 WHERE id = 1"
+    run_sql(store, changing)
+    assert store.held(dataset).changed == "its rows were changed by somebody else"
+    run_sql(store, "UPDATE delays SET day = day - 1 WHERE id = 1")
+    assert store.held(dataset).changed is None
+    run_sql(store, changing)
+    again = store.publish(dataset, rows("2013-01", 1, 2).with_columns(late=True), run="run2")
+    assert store.held(dataset) == Held(again.state)
+
+
+def test_a_column_that_is_added_changes_no_other_window(store: Store) -> None:
+    dataset = table(mode="replace", schema_change="add", **MONTHLY)
+    january, february = month("2013-01"), month("2013-02")
+    store.publish(dataset, rows("2013-01", 1), january)
+    store.publish(dataset, rows("2013-02", 1).with_columns(late=True), february)
+    assert [store.held(dataset, part).changed for part in (january, february)] == [None, None]
+    run_sql(store, "UPDATE delays SET id = 7 WHERE late")
+    assert store.held(dataset, february).changed == "its rows were changed by somebody else"
+    run_sql(store, "ALTER TABLE delays DROP COLUMN day")
+    assert store.held(dataset, february).changed is None  # its next publish says what is wrong
+
+
+def test_windows_that_after_publish_may_change_are_counted(store: Store) -> None:
+    dataset = table(mode="replace", after_publish="UPDATE delays SET id = (SELECT count(*) FROM delays)", **MONTHLY)
+    january, february = month("2013-01"), month("2013-02")
+    for part in (january, february):
+        store.publish(dataset, rows(part.key, 1), part)
+    assert [store.held(dataset, part).changed for part in (january, february)] == [None, None]
+
+
+def test_states_of_an_older_flowpipe_or_duckdb_are_counted_only(store: Store) -> None:
+    first = store.publish(table(), rows("2013-01", 1, 2))
+    update = "UPDATE delays SET id = id + 1"
+    run_sql(store, "UPDATE _flowpipe_state SET contents = '2 1 1.0.0'", update)
+    assert store.held(table()) == Held(first.state)
+    run_sql(store, "ALTER TABLE _flowpipe_state DROP COLUMN contents", update)
+    assert store.held(table()) == Held(first.state)
+    store.publish(table("other"), rows("2013-01", 1))
+    assert store.held(table()) == Held(first.state)
+    again = store.publish(table(), rows("2013-01", 1, 2), run="run2")
+    assert store.held(table()) == Held(again.state)
+    run_sql(store, update)
+    assert store.held(table()).changed == "its rows were changed by somebody else"
 
 
 def test_columns_are_added_only_where_that_is_allowed(store: Store) -> None:

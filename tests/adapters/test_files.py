@@ -18,7 +18,7 @@ import pytest
 from openpyxl import Workbook
 from polars.testing import assert_frame_equal
 
-from flowpipe.adapters import Dataset, Held, Missing, Publication
+from flowpipe.adapters import Dataset, Held, Maintainable, Missing, Publication, Upkeep
 from flowpipe.adapters.files import Files, Options
 from flowpipe.datasets import DatasetConfig
 from flowpipe.errors import DataError, PublishError
@@ -319,6 +319,16 @@ def test_a_staged_file_that_is_gone_is_said(store: Store) -> None:
         )
 
 
+def test_a_staged_file_that_lost_its_end_is_not_staged(store: Store) -> None:
+    publication = store.stage(file("a.parquet"), rows("2013-01", 1))
+    assert store.adapter.is_staged(publication.staged)
+    staged = Path(publication.staged.files[0].path)
+    staged.write_bytes(staged.read_bytes()[:-1])
+    assert not store.adapter.is_staged(publication.staged)
+    with pytest.raises(PublishError, match="its staged file is gone"):
+        store.adapter.publish(publication)
+
+
 FULL_DISK = """
 import pickle, resource, signal, sys
 from pathlib import Path
@@ -533,8 +543,36 @@ PROBLEMS: list[tuple[dict[str, Any], bool, list[tuple[tuple[str, ...], str, str 
             (
                 ("mode",),
                 "files are replaced whole, so rows cannot be merged into them",
-                "use `mode: replace` with a partition, or a delta or duckdb store",
+                "use `mode: replace` with a partition, or a delta, duckdb or postgres store",
             )
+        ],
+    ),
+    (
+        {"path": "a.csv", "mode": "snapshot", "key": ["id"]},
+        True,
+        [
+            (
+                ("mode",),
+                "files are replaced whole, so they keep no versions of their rows",
+                "use a delta, duckdb or postgres store",
+            )
+        ],
+    ),
+    (
+        {"path": "a.csv", "schema_change": "add", "swap": True, "after_publish": "ANALYZE"},
+        True,
+        [
+            (
+                ("schema_change",),
+                "one file is replaced whole, so no column is added to those that are there",
+                "use `schema_change: replace`, or one file per window",
+            ),
+            (("swap",), "a file always takes the place of the old one", "remove it"),
+            (
+                ("after_publish",),
+                "a store of files runs no SQL",
+                "remove it, or use a delta, duckdb or postgres store",
+            ),
         ],
     ),
     (
@@ -632,3 +670,123 @@ def test_a_lost_staging_file_of_a_dead_run_does_not_hinder_the_next(store: Store
     publication = store.publish(dataset, rows("2013-01", 1))
     assert store.ids(dataset) == [1]
     assert store.held(dataset) == Held(dataclasses.replace(publication.state))
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv"])
+def test_a_power_cut_finds_the_old_file_or_the_new_one(
+    store: Store, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    done: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def synced(descriptor: int) -> None:
+        done.append(f"fsync {Path(f'/proc/self/fd/{descriptor}').readlink().name}")
+        fsync(descriptor)
+
+    def replaced(source: Any, target: Any) -> None:
+        done.append(f"rename {Path(source).name} {Path(target).name}")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    names = [f"a.{ending}"] if ending == "parquet" else ["a.csv", ".a.csv.flowpipe.json"]
+    store.publish(file(f"a.{ending}"), rows("2013-01", 1))
+    assert done == [
+        line
+        for name in names
+        for line in (f"fsync {name}.flowpipe-run1", f"rename {name}.flowpipe-run1 {name}", "fsync in")
+    ]
+    done.clear()
+    quick = Store(Files(Options(url="data/in", durability="none"), store.folder), store.folder)
+    quick.publish(file(f"a.{ending}"), rows("2013-01", 1), run="run2")
+    assert done == [f"rename {name}.flowpipe-run2 {name}" for name in names]
+
+
+def test_maintain_removes_what_dead_runs_left_and_nothing_else(store: Store) -> None:
+    dataset = monthly("m/{partition:%Y-%m}.csv")
+    store.publish(dataset, rows("2013-01", 1), month("2013-01"))
+    left = ["2013-01.csv.flowpipe-dead", ".2013-01.csv.flowpipe.json.flowpipe-dead", ".2013-02.csv.flowpipe.json"]
+    other = ["2013-01.csv.bak", "notes.csv.flowpipe-dead", ".notes.csv.flowpipe.json", "2013-03.csv.flowpipe-live"]
+    for name in (*left, *other):
+        at(store, f"m/{name}").write_text("{")
+    live = frozenset({str(at(store, "m/2013-03.csv.flowpipe-live"))})
+    assert isinstance(store.adapter, Maintainable)
+    assert store.adapter.maintain(dataset, Upkeep(live, timedelta(hours=1))) == []
+    told = ["2 staged files of dead runs {} removed", "1 sidecar of files that are gone {} removed"]
+    dry = store.adapter.maintain(dataset, Upkeep(live, timedelta(hours=-1), dry_run=True))
+    assert dry == [line.format("would be") for line in told]
+    done = store.adapter.maintain(dataset, Upkeep(live, timedelta(hours=-1)))
+    assert done == [told[0].format("were"), told[1].format("was")]
+    assert sorted(path.name for path in at(store, "m").iterdir()) == sorted(
+        [*other, "2013-01.csv", ".2013-01.csv.flowpipe.json"]
+    )
+    assert store.ids(dataset) == [1]
+    assert store.adapter.maintain(file("nowhere.csv"), Upkeep(live, timedelta(0))) == []
+
+
+def test_columns_that_were_added_later_are_null_in_older_windows(store: Store) -> None:
+    for ending in ("parquet", "csv", "ipc", "ndjson"):
+        dataset = monthly(f"{ending}/{{partition:%Y-%m}}.{ending}", schema_change="add")
+        assert list(store.adapter.check(dataset, written=True)) == []
+        store.publish(dataset, rows("2013-01", 1), month("2013-01"))
+        store.publish(dataset, rows("2013-02", 2).with_columns(late=pl.lit("x")), month("2013-02"))
+        assert store.read(dataset).rows() == [(1, date(2013, 1, 1), None), (2, date(2013, 2, 1), "x")]
+
+
+def test_text_comes_back_in_the_types_it_was_published_with(store: Store) -> None:
+    frame = pl.DataFrame({"code": ["01", "02"], 'q"x': pl.Series([1, 2], dtype=pl.UInt8)})
+    store.publish(file("a.csv"), frame)
+    assert_frame_equal(store.read(file("a.csv")), frame)
+    told = file("a.csv", options={"schema_overrides": {"code": "Int16"}})
+    assert store.read(told).rows() == [(1, 1), (2, 2)]
+    assert store.read(told).schema == {"code": pl.Int16, 'q"x': pl.Int64}
+    at(store, "a.csv").write_text('code,"q""x"\n01,2\n')
+    assert store.read(file("a.csv")).to_dicts() == [{"code": 1, 'q"x': 2}]
+
+
+def test_what_json_has_no_text_for_is_refused(store: Store) -> None:
+    frame = pl.DataFrame({"x": [1.5, float("nan")], "y": [[{"z": float("inf")}], None], "w": [1.0, None]})
+    for ending in ("json", "ndjson"):
+        with pytest.raises(DataError) as caught:
+            store.publish(file(f"a.{ending}"), frame)
+        assert str(caught.value).splitlines() == [
+            line
+            for name in ("x", "y")
+            for line in (
+                f'dataset delays: column "{name}" holds NaN or infinite numbers, which {ending} has no text for',
+                "  hint: make them NULL or convert them in the node, or write Parquet",
+            )
+        ]
+        assert store.held(file(f"a.{ending}")) == Held()
+
+
+def test_a_torn_json_file_is_not_an_empty_one(store: Store) -> None:
+    at(store, "a.json").write_text("[")
+    with pytest.raises(pl.exceptions.ComputeError):
+        store.read(file("a.json"))
+    at(store, "a.json").write_text("[]")
+    assert store.read(file("a.json")).is_empty()
+
+
+def test_a_time_of_the_sun_is_refused_as_text(store: Store) -> None:
+    frame = pl.DataFrame({"at": pl.Series([datetime(1800, 1, 1)]).dt.replace_time_zone("Europe/Berlin")})
+    with pytest.raises(
+        DataError, match='"at" holds times when Europe/Berlin was not whole minutes from UTC, which csv'
+    ):
+        store.publish(file("a.csv"), frame)
+
+
+def test_a_date_that_no_calendar_has_is_told(store: Store) -> None:
+    frame = pl.DataFrame({"day": pl.Series([2**31 - 1], dtype=pl.Int32).cast(pl.Date)})
+    with pytest.raises(DataError, match=r"dataset delays cannot be written as csv: .*out-of-range date"):
+        store.publish(file("a.csv"), frame)
+
+
+def test_the_fields_of_json_come_in_the_order_of_the_first_record(store: Store) -> None:
+    fields = [f"c{number}" for number in range(40)]
+    first, second = (dict.fromkeys(names, 1) for names in (fields, ["z", *fields[::-1]]))
+    at(store, "a.ndjson").write_text("\n".join(map(json.dumps, (first, second))))
+    at(store, "b.ndjson").write_text(json.dumps(second))
+    at(store, "a.json").write_text(json.dumps([first, second]))
+    for path in ("a.ndjson", "a.json", "*.ndjson"):
+        assert store.read(file(path)).columns == [*fields, "z"]

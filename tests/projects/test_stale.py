@@ -277,3 +277,26 @@ def test_windows_that_no_pipeline_has(empty_project: Make) -> None:
         2,
         "error: pipeline job has no window from 2030-01\n  hint: its windows are 2024-01 to 2024-03\n",
     )
+
+
+def test_a_step_that_failed_while_its_input_changed_starts_again(project: ProjectFolder) -> None:
+    """What was read of the old and the new file together may be why it failed."""
+    project.write(
+        {
+            "pipelines/double.py": """
+                from pathlib import Path
+
+                import polars as pl
+
+
+                def doubled(numbers: pl.DataFrame) -> pl.DataFrame:
+                    if numbers.height == 3:
+                        Path("data/numbers.csv").write_text("n\\n7\\n8\\n")
+                        raise ValueError("read in the middle of a change")
+                    return numbers
+                """,
+            "conf/pipelines/double.yml": "modules: [double]\nwrites: [doubled]\n",
+        }
+    )
+    assert project.flowpipe("run").code == 0
+    assert pl.read_parquet(project.path / "data/doubled.parquet").rows() == [(7,), (8,)]

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import socket
 import subprocess
 import sys
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
 
 CHECK = """
 import os, psycopg, s3fs
@@ -21,6 +28,24 @@ def test_a_command_finds_both_servers_and_they_end_with_it() -> None:
     assert (done.returncode, done.stdout.split(), done.stderr) == (7, ["42", "there"], "")
 
 
+def test_a_signal_ends_both_servers_too(tmp_path: Path) -> None:
+    with (tmp_path / "out").open("w+") as out:
+        serving = subprocess.Popen([sys.executable, "-m", "flowpipe.testing", "serve"], stdout=out)
+        while "Ctrl-C" not in (tmp_path / "out").read_text():
+            assert serving.poll() is None
+            time.sleep(0.1)
+    exported = dict(re.findall(r"export (\w+)='(.*)'", (tmp_path / "out").read_text()))
+    serving.terminate()
+    assert serving.wait(timeout=60) == 0
+    host, port = exported["AWS_ENDPOINT_URL"].removeprefix("http://").split(":")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, int(port)))
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(exported["WAREHOUSE_DSN"])
+
+
 def test_other_words_are_refused() -> None:
-    done = subprocess.run([sys.executable, "-m", "flowpipe.testing", "sevre"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "flowpipe.testing", "sevre"], check=False, capture_output=True, text=True
+    )
     assert (done.returncode, done.stderr) == (2, "usage: python -m flowpipe.testing serve [COMMAND ...]\n")

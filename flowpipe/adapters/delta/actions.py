@@ -40,15 +40,20 @@ def added(
                 f'cannot partition by "{column}" of type {schema.get(column)}',
                 hint="partition by a column of type String, Date, Boolean or a signed integer",
             )
-    files = [file for file in publication.staged.files if file.rows]
     try:
-        folder.sync(folder.path_of(file.path) for file in files)
-        return [add_action(file, folder, schema, properties, required) for file in files]
+        return [
+            add_action(file, folder, schema, properties, required) for file in publication.staged.files if file.rows
+        ]
     except FileNotFoundError as error:
-        raise PublishError(
-            f"{publication.dataset.name} ({publication.slice}): the staged file {error.filename or error} is gone",
-            hint="its rows must be computed again",
-        ) from error
+        raise gone(publication, error.filename or str(error)) from error
+
+
+def gone(publication: Publication, path: str) -> PublishError:
+    """What to say of a staged file that is not there."""
+    return PublishError(
+        f"{publication.dataset.name} ({publication.slice}): the staged file {path} is gone",
+        hint="its rows must be computed again",
+    )
 
 
 def files_of(table: DeltaTable) -> pl.DataFrame:

@@ -7,6 +7,7 @@ files hold. Every commit stands on the version it was decided on: no silent reba
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from urllib.parse import unquote
@@ -16,7 +17,7 @@ from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 
-from flowpipe.adapters import Publication, Staged
+from flowpipe.adapters import Publication, Staged, refuse_append
 from flowpipe.adapters.delta import schema as types
 from flowpipe.adapters.delta.actions import added, files_of, removed
 from flowpipe.adapters.delta.bounds import Bounds, of_slice
@@ -24,8 +25,10 @@ from flowpipe.adapters.delta.files import table_properties
 from flowpipe.adapters.delta.folder import Folder
 from flowpipe.adapters.delta.log import MARK, Log, read_commit, record
 from flowpipe.adapters.delta.rewrite import Rewrite
-from flowpipe.errors import PublishError
+from flowpipe.errors import DataError, PublishError
 from flowpipe.objectstore import explain
+
+_BROKEN = re.compile(r"(\d+) rows failed validation check")
 
 
 class RacedError(Exception):
@@ -40,7 +43,7 @@ def publish_once(publications: Sequence[Publication], folder: Folder) -> None:
         DataError: the rows do not fit the table.
         PublishError: the table refuses them.
     """
-    left = list(publications)
+    left, table = list(publications), None
     try:
         while left:
             table = folder.open()
@@ -48,8 +51,13 @@ def publish_once(publications: Sequence[Publication], folder: Folder) -> None:
             left = [one for one in left if all(one is not other for other in done)]
     except CommitFailedError as error:
         raise RacedError from error
-    except (DeltaError, OSError) as error:
+    except (DeltaError, OSError, pl.exceptions.PolarsError) as error:
         message, hint = explain(error)
+        if table is not None and (found := _BROKEN.search(message)):
+            raise DataError(
+                f"{_named(left[0])}: {found[1]} rows break a rule of the table: {'; '.join(types.rules(table))}",
+                hint="nothing was published; keep such rows out, for instance by the dataset's schema",
+            ) from error
         raise PublishError(f"Delta refused {_named(left[0])}: {message}", hint=hint) from error
 
 
@@ -65,6 +73,7 @@ def _create(publication: Publication, folder: Folder) -> list[Publication]:
     direct = config.delete_when is None and config.mode != "snapshot"
     adds = added(publication, folder, properties, set()) if direct else []
     commit = CommitProperties(custom_metadata={MARK: publication.state.run}, max_commit_retries=0)
+    folder.sync(folder.within(each.path) for each in adds)
     try:
         create_table_with_add_actions(
             folder.uri,
@@ -116,18 +125,15 @@ def _done(log: Log, publications: Sequence[Publication], folder: Folder) -> list
         if state == one.state:
             discard(one.staged, folder)
             done.append(one)
-        elif dataset.config.mode == "append":
-            raise PublishError(
-                f"{_named(one)} was already appended by run {state.run}; a slice is never appended twice",
-                hint="delete its rows and append under another slice, or use `mode: replace`",
-            )
+        else:
+            refuse_append(one, state)
     return done
 
 
 def _columns(table: DeltaTable, publication: Publication, folder: Folder) -> dict[str, pl.DataType]:
     """The table's columns after this publish; refuses what would not fit."""
     config = publication.dataset.config
-    types.refuse_unwritable(table, folder.uri)
+    types.refuse_unwritable(table, folder.uri, config.mode)
     settings = table.metadata()
     if settings.partition_columns != config.partition_by:
         raise PublishError(
@@ -141,7 +147,9 @@ def _columns(table: DeltaTable, publication: Publication, folder: Folder) -> dic
         )
     if config.schema_change == "replace":
         return dict(publication.staged.schema)
-    return types.merged(types.of_table(table), publication.staged.schema, may_add=config.schema_change == "add")
+    now, staged = types.of_table(table), publication.staged.schema
+    computed = {name: now[name] for name in types.generated(table) if name not in staged}
+    return types.merged(now, {**staged, **computed}, may_add=config.schema_change == "add")
 
 
 def _commit(
@@ -163,6 +171,7 @@ def _commit(
     adds = [
         each for one in batch if whole for each in added(one, folder, table.metadata().configuration, required)
     ]  # fmt: skip
+    folder.sync(folder.within(each.path) for each in adds)
     properties = record(batch, folder, version, log.clean_since(version, overwrites=overwrites), mode)
     if whole:
         actions: list[AddAction | RemoveAction] = [*(each for removes in whole.values() for each in removes), *adds]
@@ -170,7 +179,7 @@ def _commit(
         table.create_write_transaction(actions, kind, table.schema(), config.partition_by, commit_properties=properties)
     else:
         Rewrite(table, batch[0], folder, columns, bounds[0], properties).commit()
-        _keep_state(batch[0], folder, properties)
+        _keep_state(log, batch[0], folder, properties)
     _settle(batch, folder, version, {add.path for add in adds})
     return batch
 
@@ -219,16 +228,17 @@ def _whole(
     return found
 
 
-def _keep_state(publication: Publication, folder: Folder, properties: CommitProperties) -> None:
+def _keep_state(log: Log, publication: Publication, folder: Folder, properties: CommitProperties) -> None:
     """delta-rs commits nothing when no row changes; the state is news all the same."""
-    table = folder.open()
-    if table is None:
-        raise RacedError
-    key = publication.slice.key
+    table, key = log.table, publication.slice.key
+    table.update_incremental()
     found = Log(table, folder).states(publication.dataset, [key]).get(key)
-    if found is None or found.state != publication.state:
-        partition_by = publication.dataset.config.partition_by
-        table.create_write_transaction([], "append", table.schema(), partition_by, commit_properties=properties)
+    if found is not None and found.state == publication.state:
+        return
+    if table.version() != log.version:
+        raise RacedError
+    partition_by = publication.dataset.config.partition_by
+    table.create_write_transaction([], "append", table.schema(), partition_by, commit_properties=properties)
 
 
 def _settle(publications: Sequence[Publication], folder: Folder, version: int, used: set[str]) -> None:

@@ -25,6 +25,8 @@ from flowpipe.adapters.delta.folder import Folder
 from flowpipe.errors import DataError, PublishError
 from flowpipe.sinks import hive_folder
 
+# Between two checkpoints every opening reads every entry; delta-rs' own interval is 100.
+_CHECKPOINTS = {"delta.checkpointInterval": "10"}
 TRACKED = "delta.dataSkippingStatsColumns"
 # The property's grammar differs between writers for all other names, and one bad name voids the list.
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -34,13 +36,13 @@ _LAST_DAY = date.max.toordinal() - date(1970, 1, 1).toordinal()
 
 
 def table_properties(schema: Mapping[str, pl.DataType], hive: Sequence[str]) -> dict[str, str | None]:
-    """What a new table says of its statistics."""
+    """What a new table says of its statistics and its log."""
     names = [
         name
         for name, dtype in schema.items()
         if name not in hive and isinstance(dtype, _TRACKABLE) and _PLAIN.fullmatch(name)
     ]
-    return {TRACKED: ",".join(names)}
+    return {TRACKED: ",".join(names), **_CHECKPOINTS}
 
 
 def add_action(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
@@ -64,15 +65,28 @@ class Folder:
         message, hint = explain(error)
         return FlowpipeError(f"cannot open the Delta table {self.uri}: {message}", hint=hint)
 
+    def mark(self, version: int) -> tuple[Any, ...] | None:
+        """What tells one entry of the log from another at its place: those of a table that was made again."""
+        try:
+            with self.reaching():
+                info = self.fs.info(self.log_entry(version))
+        except FileNotFoundError:
+            return None
+        return tuple(info.get(name) for name in ("size", "ino", "mtime", "ETag", "etag", "LastModified"))
+
     def lost(self, table: DeltaTable) -> str | None:
         """What of a table's data is gone although its log names it; None: nothing."""
-        named = [self.path_of(url.removeprefix("file://")) for url in table.file_uris()]
+        named, there = table.file_uris(), set[str]()
         if isinstance(self.fs, LocalFileSystem):
-            gone = sum(not Path(unquote(path)).exists() and not Path(path).exists() for path in named)
+            named = [url.removeprefix("file://") for url in named]
+            # One listing costs a tenth of asking for each; files may lie elsewhere all the same.
+            there = {f"{folder}/{name}" for folder, _, names in os.walk(self.path) for name in names}
+            there.update(path for path in named if path not in there and Path(path).exists())
         else:
+            named = [self.path_of(url) for url in named]
             with self.reaching():
-                there = set(self.fs.find(self.path))
-            gone = sum(unquote(path) not in there and path not in there for path in named)
+                there.update(self.fs.find(self.path))
+        gone = sum(path not in there and unquote(path) not in there for path in named)
         return f"{gone} of its {len(named)} data files are gone" if gone else None
 
     def path_of(self, url: str) -> str:
@@ -103,12 +117,35 @@ class Folder:
         with self.reaching():
             return bool(self.fs.exists(path))
 
+    def read_all(self, paths: Sequence[str]) -> list[bytes | None]:
+        """Small files, from an object store all at once."""
+        if isinstance(self.fs, LocalFileSystem) or len(paths) < 2:
+            return [self.read(path) for path in paths]
+        with self.reaching():
+            found = self.fs.cat(list(paths), on_error="return")
+            for one in found.values():
+                if isinstance(one, Exception) and not isinstance(one, FileNotFoundError):
+                    raise one
+        return [one if isinstance(one := found[path], bytes) else None for path in paths]
+
+    def find(self, *below: str) -> list[tuple[str, datetime]]:
+        """All files below a folder of the table, as `fs` names them, and when each was written."""
+        with self.reaching():
+            found = self.fs.find(self.within(*below), detail=True)
+        return [(path, _moment(info)) for path, info in found.items()]
+
+    def log_names(self) -> list[str]:
+        """The names of the files in the log's folder."""
+        with suppress(FileNotFoundError), self.reaching():
+            return [PurePosixPath(path).name for path in self.fs.ls(self.within("_delta_log"), detail=False)]
+        return []
+
     def log_texts(self) -> Iterator[bytes]:
         """Every entry of the log that is still a file of its own."""
-        with suppress(FileNotFoundError):
-            for path in self.fs.ls(self.within("_delta_log"), detail=False):
-                if path.endswith(".json") and (text := self.read(path)) is not None:
-                    yield text
+        names = [name for name in self.log_names() if name.endswith(".json")]
+        for first in range(0, len(names), 100):
+            texts = self.read_all([self.within("_delta_log", name) for name in names[first : first + 100]])
+            yield from filter(None, texts)
 
     def write_once(self, path: str, content: bytes) -> None:
         """Write a small file whole and durably, or not at all."""
@@ -145,6 +182,14 @@ class Folder:
         for path in paths:
             with suppress(FileNotFoundError), self.reaching():
                 self.fs.rm_file(path)
+
+
+def _moment(info: Mapping[str, Any]) -> datetime:
+    moment = info.get("LastModified") or info.get("mtime") or info.get("last_modified") or info.get("updated")
+    if isinstance(moment, (int, float)):
+        return datetime.fromtimestamp(moment, UTC)
+    # Of unknown age: as young as can be, so that nobody removes it.
+    return moment if isinstance(moment, datetime) else datetime.max.replace(tzinfo=UTC)
 
 
 def _sync(path: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from hashlib import sha256
 
 from deltalake import DeltaTable
@@ -17,6 +18,7 @@ from deltalake.transaction import CommitProperties, Transaction
 
 from flowpipe.adapters import Dataset, Held, Publication, State
 from flowpipe.adapters.delta.folder import Folder
+from flowpipe.adapters.delta.transactions import Transactions
 
 LAST = "flowpipe.last"
 CLEAN_SINCE = "flowpipe.clean_since"
@@ -49,11 +51,19 @@ class Log:
     def __init__(self, table: DeltaTable, folder: Folder) -> None:
         self.table = table
         self.version = table.version()
-        self.last = table.transaction_version(LAST)
-        self._clean_since = table.transaction_version(CLEAN_SINCE)
-        self._folder = folder
+        self._transactions = Transactions(table, folder)
+        self.folder = folder
         self._commits: dict[int, Commit | None] = {}
         self._files: dict[int, dict[tuple[str, str], Published]] = {}
+
+    @cached_property
+    def last(self) -> int | None:
+        """The version of the latest publish."""
+        return self._transactions.version(LAST)
+
+    @cached_property
+    def _clean_since(self) -> int | None:
+        return self._transactions.version(CLEAN_SINCE)
 
     def held(self, dataset: Dataset, slices: Sequence[str]) -> dict[str, Held]:
         """What was published for each slice, and whether it still is so."""
@@ -68,7 +78,7 @@ class Log:
         found: dict[str, Published] = {}
         names = [name for name in (dataset.name, dataset.config.was) if name]
         for key in slices:
-            hashes = (self.table.transaction_version(app_id(name, key)) for name in names)
+            hashes = (self._transactions.version(app_id(name, key)) for name in names)
             hashed = next((one for one in hashes if one is not None), None)
             if hashed is not None:
                 states = self._file(hashed)
@@ -79,7 +89,7 @@ class Log:
     def _file(self, hashed: int) -> Mapping[tuple[str, str], Published]:
         """The states of one commit by dataset and slice; empty when their file is gone."""
         if hashed not in self._files:
-            text = self._folder.read(state_path(self._folder, hashed))
+            text = self.folder.read(state_path(self.folder, hashed))
             content = json.loads(text) if text is not None else {"states": []}
             states = (State(**one) for one in content["states"])
             self._files[hashed] = {(one.dataset, one.slice): Published(one, content["version"]) for one in states}
@@ -120,7 +130,7 @@ class Log:
     def commit(self, version: int) -> Commit | None:
         """One entry, read from its file: `history()` numbers versions wrongly where a writer left no commitInfo."""
         if version not in self._commits:
-            self._commits[version] = read_commit(self._folder, version)
+            self._commits[version] = read_commit(self.folder, version)
         return self._commits[version]
 
 

@@ -13,6 +13,8 @@ from deltalake.table import TableMerger
 
 from flowpipe.adapters import Publication, versions
 from flowpipe.adapters.delta import history
+from flowpipe.adapters.delta import schema as types
+from flowpipe.adapters.delta.actions import gone
 from flowpipe.adapters.delta.bounds import Bounds, identifier
 from flowpipe.adapters.delta.folder import Folder
 from flowpipe.datasets import DatasetConfig
@@ -41,7 +43,11 @@ class Rewrite:
 
         Raises:
             DataError: `missing:` would take too many rows.
+            PublishError: a staged file is not there.
         """
+        for file in self.publication.staged.files:
+            if not self.folder.exists(self.folder.path_of(file.path)):
+                raise gone(self.publication, file.path)
         match self.config.mode:
             case "merge":
                 self._merge()
@@ -116,9 +122,11 @@ class Rewrite:
     def _rows(self, columns: Mapping[str, pl.DataType]) -> pl.LazyFrame:
         """The staged rows with these columns in this order."""
         staged = replace(self.publication.staged, storage=self.folder.options)
+        computed = types.generated(self.table)
         return staged.scan().select(
             pl.col(name) if name in staged.schema else pl.lit(None, dtype).alias(name)
             for name, dtype in columns.items()
+            if name in staged.schema or name not in computed
         )
 
     def _merger(self, rows: pl.LazyFrame, key: list[str]) -> TableMerger:

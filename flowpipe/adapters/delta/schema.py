@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 
 import polars as pl
 from deltalake import DeltaTable, Field, Schema
 from polars.datatypes import DataTypeClass
 
+from flowpipe.dtypes import changes
 from flowpipe.errors import DataError, PublishError
 
 _WIDER: dict[type[pl.DataType], pl.DataType] = {
@@ -30,7 +32,11 @@ _HINTS: dict[type[pl.DataType], str] = {
     pl.Duration: "store a number, such as dt.total_seconds()",
 }
 HIVE_TYPES = frozenset({pl.String, pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.Date, pl.Boolean})
-# Features that change nothing for a writer of whole files as long as no column or property uses them (`_in_use` looks).
+_CHECK = "delta.constraints."
+_INVARIANT = "delta.invariants"
+_GENERATED = "delta.generationExpression"
+_IDENTITY = {"delta.identity.start", "delta.identity.step", "delta.identity.allowExplicitInsert"}
+# Features that ask nothing of a writer of whole files as long as no column or property uses them: `rules` looks.
 _HARMLESS = frozenset({
     "appendOnly", "invariants", "checkConstraints", "changeDataFeed", "generatedColumns", "identityColumns",
     "columnMapping", "timestampNtz", "v2Checkpoint", "vacuumProtocolCheck",
@@ -98,20 +104,10 @@ def merged(
     Raises:
         DataError: a column changed its type, or columns came or went without `schema_change: add`.
     """
-    for name in current.keys() & staged.keys():
-        if current[name] != staged[name]:
-            raise DataError(
-                f'column "{name}" is {staged[name]}, but the table holds {current[name]}',
-                hint=f"cast it to {current[name]}, or drop the table",
-            )
-    came = [name for name in staged if name not in current]
-    went = [name for name in current if name not in staged]
-    if (came or went) and not may_add:
-        parts = [f"{verb} {', '.join(names)}" for verb, names in (("new:", came), ("missing:", went)) if names]
-        raise DataError(
-            f"the columns differ from the table's ({'; '.join(parts)})",
-            hint="write `schema_change: add` to add columns and leave missing ones NULL",
-        )
+    if problems := changes(current, staged, widens=(lambda _now, _new: False) if may_add else None):
+        columns_only = all(current[name] == staged[name] for name in current.keys() & staged.keys())
+        hint = "write `schema_change: add` to add columns and leave missing ones NULL"
+        raise DataError("; ".join(problems), hint=hint if columns_only else "cast the columns, or drop the table")
     return {**current, **staged}
 
 
@@ -120,44 +116,57 @@ def new_fields(names: Sequence[str], schema: Mapping[str, pl.DataType]) -> list[
     return list(to_delta({name: schema[name] for name in names}).fields)
 
 
-def refuse_unwritable(table: DeltaTable, location: str) -> None:
-    """Say no to a table whose rules flowpipe's commits would not keep.
+def refuse_unwritable(table: DeltaTable, location: str, mode: str) -> None:
+    """Say no to a table whose rules nobody here would keep.
 
     Raises:
         PublishError: with the rule.
     """
-    protocol = table.protocol()
-    strange = sorted(set(protocol.writer_features or ()) - _HARMLESS)
-    if found := (strange or _in_use(table)):
+    settings, fields = table.metadata().configuration, table.schema().fields
+    strange = sorted(set(table.protocol().writer_features or ()) - _HARMLESS)
+    if settings.get("delta.columnMapping.mode", "none") != "none":
+        strange.append("column mapping")
+    if settings.get("delta.enableDeletionVectors") == "true":
+        strange.append("deletion vectors")
+    strange += [f'the identity column "{field.name}"' for field in fields if _IDENTITY & field.metadata.keys()]
+    if strange:
         raise PublishError(
-            f"cannot write {location}: the table uses {', '.join(found)}",
-            hint="flowpipe does not implement this; write to a table without it",
+            f"cannot write {location}: the table uses {', '.join(strange)}",
+            hint="neither flowpipe nor delta-rs implements this; write to a table without it",
+        )
+    if inner := [f'"{field.name}"' for field in fields if _is_strict(field) and mode in ("merge", "snapshot")]:
+        raise PublishError(
+            f"cannot write {location}: delta-rs does not {mode} where there is NOT NULL inside {', '.join(inner)}",
+            hint="allow NULL there, or use another mode",
         )
 
 
-def _in_use(table: DeltaTable) -> list[str]:
-    settings = table.metadata().configuration
+def rules(table: DeltaTable) -> list[str]:
+    """What a table demands of every row, in words; delta-rs' own writer keeps these."""
     found = [
-        f"the CHECK constraint {key.removeprefix('delta.constraints.')}"
-        for key in settings
-        if key.startswith("delta.constraints.")
+        f"CHECK {key.removeprefix(_CHECK)} ({text})"
+        for key, text in table.metadata().configuration.items()
+        if key.startswith(_CHECK)
     ]
-    if settings.get("delta.columnMapping.mode", "none") != "none":
-        found.append("column mapping")
-    if settings.get("delta.enableDeletionVectors") == "true":
-        found.append("deletion vectors")
     for field in table.schema().fields:
-        marks = ("delta.invariants", "delta.generationExpression", "delta.identity.start")
-        found += [f'{mark} on column "{field.name}"' for mark in marks if mark in field.metadata]
-        inner = field.type.to_json()
-        if '"nullable":false' in inner or '"containsNull":false' in inner or '"valueContainsNull":false' in inner:
-            found.append(f'NOT NULL inside column "{field.name}"')
+        if _INVARIANT in field.metadata:
+            expression = json.loads(str(field.metadata[_INVARIANT]))["expression"]["expression"]
+            found.append(f'the invariant of "{field.name}" ({expression})')
+        if _GENERATED in field.metadata:
+            found.append(f'"{field.name}" is generated ({field.metadata[_GENERATED]})')
+        if _is_strict(field):
+            found.append(f'NOT NULL inside "{field.name}"')
     return found
 
 
-def rules(table: DeltaTable) -> list[str]:
-    """What a table asks of every row, so that delta-rs must write it."""
-    return []
+def generated(table: DeltaTable) -> list[str]:
+    """The columns that delta-rs computes where rows come without them."""
+    return [field.name for field in table.schema().fields if _GENERATED in field.metadata]
+
+
+def _is_strict(field: Field) -> bool:
+    inner = field.type.to_json()
+    return any(f'"{mark}":false' in inner for mark in ("nullable", "containsNull", "valueContainsNull"))
 
 
 def refuse_unreadable(table: DeltaTable, location: str) -> None:

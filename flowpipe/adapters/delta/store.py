@@ -8,20 +8,22 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
-from urllib.parse import quote
 from uuid import uuid4
 
 import polars as pl
+from deltalake import DeltaTable
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from flowpipe import fields
-from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Staged, StagingPlace, State
+from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Staged, StagingPlace, State, Upkeep
 from flowpipe.adapters.delta import schema as types
 from flowpipe.adapters.delta.bounds import Bounds, of_slice
+from flowpipe.adapters.delta.check import PLAIN, findings, is_plain
 from flowpipe.adapters.delta.commit import RacedError, discard, publish_once
 from flowpipe.adapters.delta.folder import Folder
 from flowpipe.adapters.delta.log import Log
+from flowpipe.adapters.delta.upkeep import tidy
 from flowpipe.errors import DataError, FlowpipeError, PublishError, nearest
 from flowpipe.fields import Bytes
 from flowpipe.objectstore import is_remote
@@ -29,7 +31,7 @@ from flowpipe.partition import Slice, of_window, within
 from flowpipe.validation import MalformedError
 
 _ATTEMPTS = 15
-_PLAIN = "ASCII letters, digits and _ - . ~ /"
+_FILE_SIZE = "128MB"
 _IN_MEMORY = 4  # rows take about that much more there than in a file
 _SCHEMES = ("file", "s3", "s3a", "gs", "az", "adl", "abfs", "abfss")
 
@@ -52,8 +54,8 @@ class Options(BaseModel):
         scheme = url.partition("://")[0].lower() if "://" in url else "file"
         if scheme not in _SCHEMES:
             raise MalformedError(f'delta-rs cannot write to "{scheme}://"', f"it knows {', '.join(_SCHEMES)}")
-        if is_remote(url) and not _is_plain(url.partition("://")[2]):
-            raise MalformedError(f'delta-rs quotes what "{url}" holds, and Polars does not', f"use only {_PLAIN}")
+        if is_remote(url) and not is_plain(url.partition("://")[2]):
+            raise MalformedError(f'delta-rs quotes what "{url}" holds, and Polars does not', f"use only {PLAIN}")
         return url
 
 
@@ -66,53 +68,40 @@ class Delta:
         assert isinstance(options, Options)
         self._url = options.url.rstrip("/") if "://" in options.url else str((root / options.url).resolve())
         self._options = options
+        # What was opened to look at is kept while its last entry is what it was, and none follows. Nobody commits on
+        # a table that is kept: threads that share it would see one another's versions.
+        self._logs: dict[str, tuple[Log, tuple[Any, ...]]] = {}
 
     def check(self, dataset: Dataset, *, written: bool) -> Iterable[tuple[tuple[str, ...], str, str | None]]:
         """What this store needs of a dataset."""
-        config = dataset.config
-        if config.table is None:
-            yield (), f'"{dataset.name}" is in a Delta store and has no table', "write `table: NAME`"
-        elif not _is_below(config.table):
-            yield ("table",), f'"{config.table}" is not a folder below the store\'s url', "write it like `daily/delays`"
-        elif is_remote(self._url) and not _is_plain(config.table):
-            yield ("table",), f'delta-rs quotes what "{config.table}" holds, and Polars does not', f"use only {_PLAIN}"
-        for name in ("path", "query", "format", "options"):
-            if getattr(config, name):
-                yield (name,), f"a Delta table has no {name}", "remove it"
-        if config.partition is not None and config.partition.column is None:
-            yield ("partition",), "a Delta table needs the column that tells a row's window", "add `column: NAME`"
-        if written and config.mode == "replace" and config.partition is None:
-            yield ("mode",), "replace needs a partition", "add `partition: {column: NAME, every: month}`"
-        if written and config.mode == "merge" and not config.key:
-            yield ("mode",), "merge needs a key", "add `key: [NAME]`"
+        return findings(dataset, self._url, written=written)
 
     def pin(self, dataset: Dataset, part: Slice) -> Pin:
         """Fingerprints of the windows read where flowpipe published them, else the last version that changed rows."""
         folder = self._folder(dataset)
-        table = folder.open()
-        if table is None:
+        log = self._log(folder)
+        if log is None:
             raise Missing(folder.uri, self._near(folder))
-        types.refuse_unreadable(table, folder.uri)
-        log = Log(table, folder)
-        identity = table.metadata().id
-        token = json.dumps({"table": str(identity), "version": log.version})
+        types.refuse_unreadable(log.table, folder.uri)
+        identity = log.table.metadata().id
         # A table that was dropped and made again counts from 0 again: its identity belongs to its version.
         version = _fingerprints(log, dataset, part) or f"{log.last_change()}@{str(identity)[:8]}"
-        return Pin(version, token, snapshot=True)
+        return Pin(version, _told(log.table), snapshot=True)
 
     def read(self, dataset: Dataset, part: Slice, pin: Pin, spool: Path) -> pl.LazyFrame:  # noqa: ARG002
         """The rows of the pinned version; nothing is spooled, since a version never changes."""
         folder = self._folder(dataset)
         version = json.loads(pin.token)["version"]
-        table = folder.open(version)
+        kept = self._logs.get(folder.uri)
+        table = kept[0].table if kept and _told(kept[0].table) == pin.token else folder.open(version)
         if table is None:
             raise Missing(folder.uri, self._near(folder))
         return _rows(pl.scan_delta(table), _bounds(dataset, part, types.of_table(table)))
 
     def schema(self, dataset: Dataset, part: Slice | None = None) -> Mapping[str, pl.DataType] | None:  # noqa: ARG002
         """The table's columns; all its slices have the same."""
-        table = self._folder(dataset).open()
-        return None if table is None else types.of_table(table)
+        log = self._log(self._folder(dataset))
+        return None if log is None else types.of_table(log.table)
 
     def storable(self, dataset: Dataset, schema: Mapping[str, pl.DataType]) -> Mapping[str, pl.DataType]:  # noqa: ARG002
         """The type that each column is written as."""
@@ -120,10 +109,10 @@ class Delta:
 
     def is_empty(self, dataset: Dataset, part: Slice) -> bool:
         """Whether a slice holds no row."""
-        table = self._folder(dataset).open()
-        if table is None:
+        log = self._log(self._folder(dataset))
+        if log is None:
             return True
-        rows = _rows(pl.scan_delta(table), _bounds(dataset, part, types.of_table(table)))
+        rows = _rows(pl.scan_delta(log.table), _bounds(dataset, part, types.of_table(log.table)))
         return rows.head(1).collect().is_empty()
 
     def place(self, dataset: Dataset, part: Slice, run: str, scratch: Path, state: State) -> StagingPlace:  # noqa: ARG002
@@ -168,18 +157,18 @@ class Delta:
         """What was published for each slice, and what others changed since."""
         keys = [part.key for part in parts]
         folder = self._folder(dataset)
-        table = folder.open()
-        if table is None:
+        log = self._log(folder)
+        if log is None:
             return dict.fromkeys(keys, Held())
-        held = Log(table, folder).held(dataset, keys)
+        held = log.held(dataset, keys)
         if dataset.config.mode == "append":
             # What was appended once is not appended again, whoever has deleted from the table since.
             return {key: Held(one.state) for key, one in held.items()}
-        lost = folder.lost(table)
+        lost = folder.lost(log.table)
         return {key: Held(one.state, lost) if lost and one.state else one for key, one in held.items()}
 
     def widens(self, now: pl.DataType, new: pl.DataType) -> bool:  # noqa: ARG002
-        """No column changes its type in place."""
+        """No: delta-rs adds columns, but does not change the type of one that is there (Delta's type widening)."""
         return False
 
     def is_staged(self, staged: Staged) -> bool:
@@ -194,11 +183,34 @@ class Delta:
         if staged.files:
             discard(staged, self._folder_of(staged.files[0].path))
 
+    def maintain(self, dataset: Dataset, upkeep: Upkeep) -> Sequence[str]:
+        """Compact small files, remove what no kept version needs, write a checkpoint."""
+        folder = self._folder(dataset)
+        table = folder.open()
+        size = fields.size(self._options.target_file_size or _FILE_SIZE)
+        return [] if table is None else list(tidy(table, folder, upkeep, size))
+
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Forget the tables."""
+        self._logs.clear()
 
     def _at(self, uri: str) -> Folder:
         return Folder.at(uri, self._options.options, durable=self._options.durability == "fsync")
+
+    def _log(self, folder: Folder) -> Log | None:
+        """The log as it is now, to look at."""
+        kept = self._logs.get(folder.uri)
+        if kept is not None and kept[0].folder.options == folder.options:
+            version = kept[0].version
+            if folder.mark(version) == kept[1] and folder.mark(version + 1) is None:
+                return kept[0]
+        table = folder.open()
+        if table is None:
+            return None
+        log, mark = Log(table, folder), folder.mark(table.version())
+        if mark is not None:
+            self._logs[folder.uri] = log, mark
+        return log
 
     def _folder(self, dataset: Dataset) -> Folder:
         return self._at(f"{self._url}/{dataset.config.table}")
@@ -221,14 +233,8 @@ class Delta:
         return name and f"{self._url}/{name}"
 
 
-def _is_plain(path: str) -> bool:
-    """Whether an object's path is the same however a library quotes it."""
-    return quote(path, safe="/@") == path
-
-
-def _is_below(table: str) -> bool:
-    parts = table.split("/")
-    return "://" not in table and not any(part in ("", ".", "..") for part in parts)
+def _told(table: DeltaTable) -> str:
+    return json.dumps({"table": str(table.metadata().id), "version": table.version()})
 
 
 def _bounds(dataset: Dataset, part: Slice, columns: Mapping[str, pl.DataType]) -> Bounds | None:

@@ -16,14 +16,9 @@ from typing import Any
 import duckdb
 
 from flowpipe import memory
-from flowpipe.errors import DataError, FlowpipeError
+from flowpipe.errors import FlowpipeError
 
 _URL = re.compile(r"'([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
-_RULES = {
-    # How DuckDB begins to say which rule of a table rows break, and what can be done.
-    "Violates foreign key": "DuckDB checks when a row goes, not at commit: drop the foreign key, or `mode: append`",
-    "": "mend the rows, or the table",
-}
 
 
 class File:
@@ -45,7 +40,6 @@ class File:
         """A cursor of the one connection, which the last user closes; it reaches the URLs that a query names.
 
         Raises:
-            DataError: rows break a rule of the table.
             FlowpipeError: the file cannot be opened, or DuckDB refuses; of the type `failure`.
         """
         try:
@@ -66,8 +60,6 @@ class File:
                     if not self._users:
                         self._connection.close()
                         self._connection = None
-        except duckdb.ConstraintException as error:
-            raise self._broken(str(error)) from error
         except duckdb.Error as error:
             raise self._said(str(error), failure) from error
 
@@ -80,11 +72,6 @@ class File:
                 if scheme not in cursor.list_filesystems():
                     fs, _ = objectstore.filesystem(f"{scheme}://", self._options)
                     cursor.register_filesystem(fs)
-
-    def _broken(self, text: str) -> DataError:
-        rule = text.removeprefix("Constraint Error: ").splitlines()[0].partition(". If this is")[0]
-        hint = next(hint for start, hint in _RULES.items() if rule.startswith(start))
-        return DataError(f"{self.shown} refuses the rows: {rule}", hint=hint)
 
     def _said(self, text: str, failure: type[FlowpipeError]) -> FlowpipeError:
         if "Could not set lock" in text:

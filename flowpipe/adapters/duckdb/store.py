@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import tempfile
 import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import quote
 
 import duckdb
 import polars as pl
@@ -19,12 +16,13 @@ from pydantic import BaseModel, Field
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
 
 from flowpipe import partition
-from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Staged, StagingPlace, State, Upkeep, sql
-from flowpipe.adapters.duckdb import fitting, selection, transaction, types
+from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Upkeep, sql, tables
+from flowpipe.adapters.duckdb import contents, fitting, selection, transaction, types
+from flowpipe.adapters.duckdb.contents import Contents
 from flowpipe.adapters.duckdb.opening import File
 from flowpipe.adapters.duckdb.transaction import Remembered
 from flowpipe.adapters.duckdb.upkeep import tidy
-from flowpipe.dtypes import is_wider
+from flowpipe.adapters.tables import Database, Finding
 from flowpipe.errors import PublishError, nearest
 from flowpipe.partition import Slice
 from flowpipe.validation import Model
@@ -41,7 +39,7 @@ class Options(Model):
     )
 
 
-class DuckDB:
+class DuckDB(Database):
     """One DuckDB file."""
 
     Options: type[BaseModel] = Options
@@ -51,18 +49,11 @@ class DuckDB:
         self._file = File(root / options.database, options.database, options.options)
         self._publishing = threading.Lock()
 
-    def check(self, dataset: Dataset, *, written: bool) -> Iterable[selection.Finding]:
+    def check(self, dataset: Dataset, *, written: bool) -> Iterable[Finding]:
         """What is wrong with a dataset's configuration here."""
-        config = dataset.config
-        for name in ("path", "format", "options"):
-            if getattr(config, name):
-                yield (name,), f'a dataset in a duckdb store has no "{name}"', "write `table: NAME`"
-        if bool(config.table) == bool(config.query):
-            yield (), "a dataset in a duckdb store needs either a table or a query", "table: carrier_rank"
-        if config.query:
+        yield from tables.check(dataset, "duckdb")
+        if dataset.config.query:
             yield from selection.check(dataset)
-        elif config.partition and not config.partition.column:
-            yield ("partition",), "a partitioned table needs the column that tells a row's window", "column: date"
         if written:
             yield from selection.check_written(dataset)
 
@@ -71,23 +62,25 @@ class DuckDB:
         with self._reading(dataset, part) as (cursor, columns):
             if dataset.config.query:
                 return Pin(None, "{}")
-            rows = transaction.number(
-                cursor, sql.count(selection.source(dataset), selection.condition(dataset, part, columns))
-            )
+            condition = tables.condition(dataset, part, columns)
+            rows = transaction.number(cursor, sql.count(selection.source(dataset), condition))
             held = {key: row.state for key, row in transaction.states(cursor, dataset).items()}
-        wanted = _slices_read(dataset, part, held)
-        facts = {"rows": rows, "slices": [[key, held[key].fingerprint, held[key].run] for key in wanted if key in held]}
-        token = json.dumps(facts)
-        known = bool(wanted) and all(key in held for key in wanted)
-        return Pin(hashlib.sha256(token.encode()).hexdigest()[:16] if known else None, token)
+        return tables.pin(dataset, part, rows, held)
 
     def read(self, dataset: Dataset, part: Slice, pin: Pin, spool: Path) -> pl.LazyFrame:  # noqa: ARG002
         """The rows, copied to the spool by one statement, so that the file is free again while they are used."""
         spool.mkdir(parents=True, exist_ok=True)
         target = spool / f"{dataset.name}-{uuid.uuid4().hex}.parquet"
         with self._reading(dataset, part) as (cursor, columns):
-            _copy(cursor, selection.rows(dataset, part, columns), selection.parameters(dataset, part), target)
+            bounds = selection.parameters(dataset, part) | sql.bounds(part.new)
+            _copy(cursor, selection.rows(dataset, part, columns), bounds, target)
         return pl.scan_parquet(target, glob=False)
+
+    def newest(self, dataset: Dataset, column: str) -> Any:
+        """The greatest value of a column."""
+        with self._reading(dataset, partition.WHOLE) as (cursor, _):
+            query = sql.select(selection.source(dataset), [f"max({sql.quoted(column)})"])
+            return cursor.execute(query, selection.parameters(dataset, partition.WHOLE)).fetchall()[0][0]
 
     def schema(self, dataset: Dataset, part: Slice | None = None) -> Mapping[str, pl.DataType] | None:  # noqa: ARG002
         """The columns as they are read; all slices have the same."""
@@ -114,10 +107,6 @@ class DuckDB:
         """
         return types.storable(schema)
 
-    def place(self, dataset: Dataset, part: Slice, run: str, scratch: Path, state: State) -> StagingPlace:  # noqa: ARG002
-        """In the run's scratch folder: rows are loaded when they are published."""
-        return StagingPlace(str(scratch), f"{dataset.name}-{quote(part.key, safe='')}-{run}")
-
     def publish(self, publication: Publication) -> None:
         """Load the staged rows and remember their state in one transaction; once for the same run and fingerprint.
 
@@ -137,30 +126,20 @@ class DuckDB:
             conflicts(transaction.publish, cursor, publication, source)
 
     def held(self, dataset: Dataset, parts: Sequence[Slice]) -> Mapping[str, Held]:
-        """What the table of states says, and whether the table still has as many rows as it had then."""
+        """What the table of states says, and whether the rows still are those of then."""
         held = {part.key: Held() for part in parts}
         if not self._file.path.exists():
             return held
         with self._file.cursor() as cursor:
+            cursor.execute("BEGIN TRANSACTION")
             rows = transaction.states(cursor, dataset)
             there = fitting.columns(cursor, str(dataset.config.table))
             number = transaction.number(cursor, sql.count(selection.source(dataset))) if there else None
-        for key in held.keys() & rows.keys():
-            held[key] = Held(rows[key].state, _changed(dataset, rows[key], number))
+            for part in parts:
+                if row := rows.get(part.key):
+                    now = contents.measure(cursor, dataset, part, there) if row.contents and there else None
+                    held[part.key] = Held(row.state, _changed(dataset, row, number, now))
         return held
-
-    def widens(self, now: pl.DataType, new: pl.DataType) -> bool:
-        """Numbers grow in place."""
-        return is_wider(new, now)
-
-    def is_staged(self, staged: Staged) -> bool:
-        """Whether every staged file still is there."""
-        return all(Path(file.path).exists() for file in staged.files)
-
-    def discard(self, staged: Staged) -> None:
-        """Remove the staged files; the database has its own copy of published rows."""
-        for file in staged.files:
-            Path(file.path).unlink(missing_ok=True)
 
     def maintain(self, dataset: Dataset, upkeep: Upkeep) -> Sequence[str]:  # noqa: ARG002
         """Make the whole file smaller; staged files are the run's, and old versions there are none."""
@@ -204,17 +183,11 @@ def _copy(cursor: duckdb.DuckDBPyConnection, rows: str, parameters: Mapping[str,
     cursor.execute(f"COPY ({rows}) TO {sql.literal(str(target))} (FORMAT parquet)", parameters)
 
 
-def _slices_read(dataset: Dataset, part: Slice, held: Mapping[str, State]) -> list[str]:
-    """The keys of the published slices that a read sees; what goes by key may have changed the rows of any."""
-    config = dataset.config
-    if part.window is None or config.partition is None or config.mode in {"merge", "snapshot"}:
-        return [part.key] if part.kind == "key" else sorted(held)
-    return [window.key for window in partition.within(part.window, config.partition.every, config.partition.timezone)]
-
-
-def _changed(dataset: Dataset, row: Remembered, rows: int | None) -> str | None:
+def _changed(dataset: Dataset, row: Remembered, rows: int | None, now: Contents | None) -> str | None:
     if rows is None:
         return "the table is gone"
+    if now and row.contents:
+        return now.changed(row.contents)
     if dataset.config.mode == "append" or rows == row.table_rows:
         return None  # what was appended once is not appended again, whoever has deleted from the table since
     if row.table_rows is None:

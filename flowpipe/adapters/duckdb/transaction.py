@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,11 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from flowpipe.adapters import Dataset, Publication, Staged, State, changes, sql, versions
-from flowpipe.adapters.duckdb import fitting
+from flowpipe.adapters import Dataset, Publication, Staged, State, changes, sql, tables, versions
+from flowpipe.adapters.duckdb import contents, fitting
+from flowpipe.adapters.duckdb.contents import Contents
 from flowpipe.adapters.duckdb.selection import SCHEMA
-from flowpipe.errors import PublishError
+from flowpipe.errors import DataError, PublishError
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,14 @@ class Remembered:
 
     state: State
     table_rows: int | None
+    contents: Contents | None
 
 
 def publish(cursor: duckdb.DuckDBPyConnection, publication: Publication, source: str) -> None:
     """Publish the rows of `source`, unless this run has done so; on any error the database is as it was.
 
     Raises:
-        DataError: the columns are not the table's, or too many rows would go.
+        DataError: the columns are not the table's, rows break its rules, or too many would go.
         PublishError: the slice was appended before, or what was to be done afterwards failed.
         duckdb.Error: the database refused.
     """
@@ -38,9 +39,11 @@ def publish(cursor: duckdb.DuckDBPyConnection, publication: Publication, source:
     try:
         _publish(cursor, publication, source)
         cursor.execute("COMMIT")
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(duckdb.Error):  # a failed commit has rolled back already
             cursor.execute("ROLLBACK")
+        if isinstance(error, duckdb.ConstraintException):
+            raise _broken(publication.dataset, str(error)) from error
         raise
 
 
@@ -57,13 +60,13 @@ def states(cursor: duckdb.DuckDBPyConnection, dataset: Dataset) -> dict[str, Rem
     """What is remembered of a dataset, under its name or the one it had before, by slice."""
     if not cursor.execute(sql.COLUMNS, [SCHEMA, sql.STATE_TABLE]).fetchall():
         return {}
-    names = [name for name in (dataset.config.was, dataset.name) if name]
+    names = tables.known_names(dataset)
     rows = [row for name in names for row in cursor.execute(sql.READ_STATE, [name]).fetchall()]
+    measured = {part: each for name in names for part, each in contents.remembered(cursor, name).items()}
     found: dict[str, Remembered] = {}
     for row in rows:
-        values = dict(zip(sql.STATE_COLUMNS, row, strict=True))
-        table_rows = values.pop("table_rows")
-        found[values["slice"]] = Remembered(State(**values | {"parts": json.loads(values["parts"])}), table_rows)
+        state, table_rows = tables.state(row)
+        found[state.slice] = Remembered(state, table_rows, measured.get(state.slice))
     return found
 
 
@@ -78,19 +81,26 @@ def number(cursor: duckdb.DuckDBPyConnection, statement: str) -> int:
     return int(cursor.execute(statement).fetchall()[0][0])
 
 
+def _broken(dataset: Dataset, text: str) -> DataError:
+    rule = text.removeprefix("Constraint Error: ").splitlines()[0].partition(". If this is")[0]
+    hint = "mend the rows, or the table"
+    if rule.startswith("Violates foreign key"):
+        hint = "DuckDB checks when a row goes, not at commit: drop the foreign key, or `mode: append`"
+    return DataError(f"dataset {dataset.name}: table {dataset.config.table} refuses the rows: {rule}", hint=hint)
+
+
 def _publish(cursor: duckdb.DuckDBPyConnection, publication: Publication, source: str) -> None:
-    dataset, state, part = publication.dataset, publication.state, publication.slice
+    dataset, part = publication.dataset, publication.slice
     name, config = str(dataset.config.table), dataset.config
     table = sql.qualified(name, SCHEMA)
     cursor.execute(sql.CREATE_STATE)
+    contents.prepare(cursor)
     if config.was:
         cursor.execute(sql.RENAME_STATE, [dataset.name, config.was])
-    before = states(cursor, dataset).get(part.key) if fitting.columns(cursor, name) else None
-    if before and (before.state.run, before.state.fingerprint) == (state.run, state.fingerprint):
+    there = fitting.columns(cursor, name)
+    before = states(cursor, dataset).get(part.key) if there else None
+    if tables.is_published(publication, before.state if before else None):
         return
-    if before and config.mode == "append":
-        message = f"slice {part} of {dataset.name} was appended by run {before.state.run} already"
-        raise PublishError(message, hint="appending it again would double its rows; delete them and its state first")
     new = fitting.fit(cursor, dataset, described(cursor, source, {}))
     if new or (part.kind == "whole" and config.mode in {"overwrite", "replace"}):
         cursor.execute(sql.FORGET_STATE, [dataset.name])
@@ -98,9 +108,11 @@ def _publish(cursor: duckdb.DuckDBPyConnection, publication: Publication, source
     _change(cursor, publication, table, source)
     after = number(cursor, sql.count(table))
     cursor.execute(sql.FOLLOW_STATE, [dataset.name, rows, after])
-    parts = json.dumps(dict(state.parts), sort_keys=True)
-    values = [state.dataset, state.slice, state.fingerprint, parts, state.rows, state.run, state.published_at, after]
-    cursor.execute(sql.UPSERT_STATE, values)
+    cursor.execute(sql.UPSERT_STATE, tables.state_row(publication.state, after))
+    columns = fitting.columns(cursor, name)
+    if columns != there:
+        contents.forget(cursor, dataset.name)
+    contents.remember(cursor, dataset.name, part.key, contents.measure(cursor, dataset, part, columns))
 
 
 def _change(cursor: duckdb.DuckDBPyConnection, publication: Publication, table: str, source: str) -> None:

@@ -5,6 +5,7 @@ count. What a store says is asked anew each time: a listing that is remembered h
 from __future__ import annotations
 
 import hashlib
+import logging
 import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -61,6 +62,8 @@ class Folder:
 
     @cached_property
     def _opened(self) -> tuple[Any, str]:
+        # What a broken connection does to each of its requests is told once, by the error itself.
+        logging.getLogger("asyncio").addFilter(_is_news)
         fs, path = objectstore.filesystem(self.url, self._options)
         fs.dircache.use_listings_cache = False
         return fs, path.rstrip("/")
@@ -97,7 +100,9 @@ class Folder:
         if not is_glob(pattern):
             found = self.info(pattern)
             return [found] if found else []
-        return [file for file in self.glob(pattern) if not _is_hidden(file.path)]
+        visible = [file for file in self.glob(pattern) if not _is_hidden(file.path)]
+        # The index page of an HTTP server tells nothing but names.
+        return [file if file.version is not None else self.info(file.path) or file for file in visible]
 
     def glob(self, pattern: str) -> list[Found]:
         """All files that match, hidden ones too; only what is below the pattern's first folders is listed."""
@@ -174,6 +179,10 @@ class Folder:
         reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}".removesuffix(": ")
         hint = "check the store's url, credentials and network, then run again"
         return Unreachable(f"{self.shown(path)} cannot be reached: {reason}", hint=hint)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("Task exception was never retrieved")
 
 
 def is_glob(path: str) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import polars as pl
@@ -23,6 +24,9 @@ _OURS = {
 _ADDED = ("row_index_name", "include_file_paths")
 _TYPED = ("schema_overrides", "schema", "hive_schema")  # each a mapping of columns to types
 _TYPE = re.compile(r"(\w+)(?:\(([^()]*)\))?")
+# Of more fields than this Polars forgets the order: it is another one in each process.
+_IN_ORDER = 31
+_HEAD = 2**20
 # A CSV value that does not fit an inferred type is an error, never a NULL (Polars 2.1). So inferring from part of a
 # file is safe, and reading all of it twice costs eight times as much (336,776 flights: 2.4 s against 0.26 s). The other
 # formats are inferred whole: a JSON field that comes late would be left out, an Excel cell of another type be NULL.
@@ -64,10 +68,18 @@ class Format:
             keywords["schema"] = schema
         wanted = {name: dtype for key in _TYPED for name, dtype in keywords.get(key, {}).items()}
         for key in keywords.keys() & _TYPED:
-            keywords[key] = {name: types.carried(self.name, dtype) for name, dtype in keywords[key].items()}
-        if storage is not None and self.native and any("://" in path for path in paths):
-            keywords["storage_options"] = dict(storage)
-        return types.restored(self.read(list(paths), keywords), self.name, wanted)
+            told = ((self._as_read(name), types.carried(self.name, dtype)) for name, dtype in keywords[key].items())
+            keywords[key] = dict(told)
+        if self.native and (reached := _for(paths[0], storage)):
+            keywords["storage_options"] = reached
+        frame = self.read(list(paths), keywords)
+        if quoted := {self._as_read(name): name for name in schema or () if self._as_read(name) != name}:
+            frame = frame.rename(quoted)
+        return types.restored(frame, self.name, wanted)
+
+    def _as_read(self, name: str) -> str:
+        # Polars leaves the quotes in a CSV header doubled.
+        return name.replace('"', '""') if self.name == "csv" else name
 
     def guess(
         self, paths: Sequence[str], options: Mapping[str, Any], storage: Mapping[str, str] | None = None
@@ -76,14 +88,23 @@ class Format:
 
         Dates are dear: to guess the columns of a CSV file with `try_parse_dates` takes four times as long as its rows.
         """
-        several_kinds = self.reader is pl.scan_ndjson and len(paths) > 1  # each file has columns of its own
-        if self.reader not in {pl.scan_csv, pl.scan_ndjson} or several_kinds:
+        if self.reader not in {pl.scan_csv, pl.scan_ndjson} or (self.of_several_kinds and len(paths) > 1):
             return None
         try:
             found = dict(self.scan(paths, options, storage=storage).collect_schema())
-        except pl.exceptions.PolarsError:
+            if self.reader is pl.scan_ndjson and len(found) > _IN_ORDER:
+                lines = pl.scan_lines(_escaped(paths[0]), storage_options=_for(paths[0], storage))
+                found = {name: found[name] for name in _in_order(found, lines.head(1).collect().item())}
+        except (ValueError, pl.exceptions.PolarsError):
             return None  # told when the rows are read
+        if self.name == "csv":
+            found = {name.replace('""', '"'): dtype for name, dtype in found.items()}
         return {name: dtype for name, dtype in found.items() if name not in {options.get(key) for key in _ADDED}}
+
+    @property
+    def of_several_kinds(self) -> bool:
+        """Whether each file has columns of its own, whatever the first one has."""
+        return self.reader is pl.scan_ndjson
 
     def sink(self, frame: pl.LazyFrame, path: str, options: Mapping[str, Any]) -> None:
         """Write the rows to exactly `path`; options that only the reader knows are left out."""
@@ -169,6 +190,30 @@ def _keywords(function: Callable[..., Any]) -> set[str]:
     return {name for name in inspect.signature(function).parameters if not name.startswith("_")} - _OURS
 
 
+def _for(path: str, storage: Mapping[str, str] | None) -> dict[str, str] | None:
+    """How Polars reaches a path; None where it is on this machine."""
+    return dict(storage) if storage is not None and "://" in path else None
+
+
+def _escaped(path: str) -> str:
+    """A path for the readers of lines, who alone take each for a glob; nothing can be escaped in a url."""
+    return path if "://" in path else re.sub(r"([*?\[])", r"[\1]", path)
+
+
+def _in_order(names: Iterable[str], text: str) -> list[str]:
+    """The names in the order of the first object of a JSON text, the others after them by name.
+
+    >>> _in_order(["c", "a", "b"], '[{"b": 1, "a": 2}')
+    ['b', 'a', 'c']
+    """
+    try:
+        first, _ = json.JSONDecoder().raw_decode(text, text.index("{"))
+    except ValueError:
+        first = {}
+    known = set(names)
+    return [name for name in first if name in known] + sorted(known - set(first))
+
+
 def _scan_parquet(paths: list[str], options: dict[str, Any]) -> pl.LazyFrame:
     return pl.scan_parquet(paths, glob=False, **options)
 
@@ -181,11 +226,8 @@ def _scan_csv(paths: list[str], options: dict[str, Any]) -> pl.LazyFrame:
 
 def _scan_ndjson(paths: list[str], options: dict[str, Any]) -> pl.LazyFrame:
     keywords = {"infer_schema_length": None} | options
-    # Alone among the scans it takes every path for a glob, and of several files it looks at the first only.
-    escaped = [path if "://" in path else re.sub(r"([*?\[])", r"[\1]", path) for path in paths]
-    storage = keywords.pop("storage_options", None)
-    frames = (pl.scan_ndjson(path, storage_options=storage if "://" in path else None, **keywords) for path in escaped)
-    return pl.concat(frames, how="diagonal_relaxed")
+    # Of several files it looks at the first only.
+    return pl.concat([pl.scan_ndjson(_escaped(path), **keywords) for path in paths], how="diagonal_relaxed")
 
 
 def _scan_ipc(paths: list[str], options: dict[str, Any]) -> pl.LazyFrame:
@@ -194,7 +236,14 @@ def _scan_ipc(paths: list[str], options: dict[str, Any]) -> pl.LazyFrame:
 
 def _read_json(paths: list[str], options: dict[str, Any]) -> pl.LazyFrame:
     keywords = {"infer_schema_length": None} | options
-    return pl.concat([pl.read_json(path, **keywords) for path in paths], how="diagonal_relaxed").lazy()
+    frames = []
+    for path in paths:
+        frame = pl.read_json(path, **keywords)
+        if "schema" not in options and frame.width > _IN_ORDER:
+            with Path(path).open(encoding="utf-8") as file:
+                frame = frame.select(_in_order(frame.columns, file.read(_HEAD)))
+        frames.append(frame)
+    return pl.concat(frames, how="diagonal_relaxed").lazy()
 
 
 def _read_excel(paths: list[str], options: dict[str, Any]) -> pl.LazyFrame:

@@ -11,6 +11,7 @@ from flowpipe.adapters import Dataset
 from flowpipe.adapters.files import formats
 from flowpipe.adapters.files.folder import is_glob
 from flowpipe.adapters.files.formats import Format
+from flowpipe.datasets import DatasetConfig
 from flowpipe.errors import unknown
 from flowpipe.partition import Slice, Window
 
@@ -78,21 +79,35 @@ def _check_written(dataset: Dataset, form: Format) -> Iterator[Finding]:
         yield ("format",), f"{form.name} is only read", "write csv or parquet"
     if is_glob(path):
         yield ("path",), f'"{config.path}" is a glob, which names no one file to write', "write one path"
-    placed = partition.has_placeholder(path)
-    if config.mode == "merge":
-        hint = "use `mode: replace` with a partition, or a delta or duckdb store"
-        yield ("mode",), "files are replaced whole, so rows cannot be merged into them", hint
-    elif config.mode == "append" and not placed:
-        hint = 'end the path in "/" and write `format:`, or write {partition} into it'
-        yield ("mode",), "nothing can be appended to one file; append adds one file per slice", hint
-    elif config.mode == "replace" and not placed:
-        yield ("path",), "`mode: replace` needs one file per window", "write {partition:%Y-%m} into the path"
+    yield from _check_ways(config, placed=(placed := partition.has_placeholder(path)))
     if placed and config.partition is None:
         yield ("path",), "the path names a partition, the dataset has none", "write `partition: {every: month}`"
     elif placed and config.partition and not partition.is_injective(path, config.partition.every):
         example = partition.KEY_FORMAT[config.partition.every]
         message = f'"{config.path}" gives the same file to different windows'
         yield ("path",), message, f"write {{partition:{example}}} into it"
+
+
+def _check_ways(config: DatasetConfig, *, placed: bool) -> Iterator[Finding]:
+    """Which ways of writing make no sense where every slice is a file that is replaced whole."""
+    tables = "a delta, duckdb or postgres store"
+    if config.mode == "merge":
+        hint = f"use `mode: replace` with a partition, or {tables}"
+        yield ("mode",), "files are replaced whole, so rows cannot be merged into them", hint
+    elif config.mode == "snapshot":
+        yield ("mode",), "files are replaced whole, so they keep no versions of their rows", f"use {tables}"
+    elif config.mode == "append" and not placed:
+        hint = 'end the path in "/" and write `format:`, or write {partition} into it'
+        yield ("mode",), "nothing can be appended to one file; append adds one file per slice", hint
+    elif config.mode == "replace" and not placed:
+        yield ("path",), "`mode: replace` needs one file per window", "write {partition:%Y-%m} into the path"
+    if config.schema_change == "add" and not placed:
+        hint = "use `schema_change: replace`, or one file per window"
+        yield ("schema_change",), "one file is replaced whole, so no column is added to those that are there", hint
+    if config.swap:
+        yield ("swap",), "a file always takes the place of the old one", "remove it"
+    if config.after_publish:
+        yield ("after_publish",), "a store of files runs no SQL", f"remove it, or use {tables}"
 
 
 def _no_format(name: str | None, path: str) -> Finding:

@@ -35,12 +35,13 @@ def scan(
     told = not _OWN_COLUMNS.isdisjoint(config.options)
     schemas: Sequence[Schema] = [None for _ in paths] if told else published
     try:
-        if config.schema_change == "add" and len(paths) > 1:
-            # Older windows lack the newer columns.
-            each = zip(paths, schemas, strict=True)
-            return pl.concat(
-                (form.scan([path], config.options, own, storage) for path, own in each), how=_TOGETHER[form.untyped]
-            )
+        # Older windows lack the columns that were added later.
+        if len(paths) > 1 and (config.schema_change == "add" or form.of_several_kinds):
+            frames = [
+                form.scan([path], config.options, schema or form.guess([path], config.options, storage), storage)
+                for path, schema in zip(paths, schemas, strict=True)
+            ]
+            return pl.concat(frames, how=_TOGETHER[form.untyped])
         known = schemas[0]
         same = known is not None and all(schema and list(schema.items()) == list(known.items()) for schema in schemas)
         return form.scan(paths, config.options, known if same else guessed(), storage)

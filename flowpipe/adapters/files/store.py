@@ -21,11 +21,12 @@ from pydantic import BaseModel, Field, field_validator
 
 from flowpipe import partition
 from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Staged, StagingPlace, State, Upkeep
-from flowpipe.adapters.files import formats, layout, objects, reading, tidying, types, urls
+from flowpipe.adapters.files import formats, layout, objects, reading, types, urls
 from flowpipe.adapters.files.folder import Found, Unreachable
 from flowpipe.adapters.files.formats import Format
 from flowpipe.adapters.files.places import place_of
-from flowpipe.errors import DataError, PublishError
+from flowpipe.adapters.files.tidying import Tidying
+from flowpipe.errors import DataError, Problem, PublishError
 from flowpipe.partition import Slice
 from flowpipe.validation import Model
 
@@ -85,7 +86,12 @@ class Files:
         """
         form, files = layout.format_of(dataset), [Found(*fields) for fields in json.loads(pin.token)]
         published = self._published(dataset, files)
-        kept = [number for number, file in enumerate(files) if file.size > form.empty_bytes]
+        # A file of a few bytes that is not as it was published may as well be torn.
+        kept = [
+            number
+            for number, file in enumerate(files)
+            if file.size > (form.empty_bytes if published[number] else min(form.empty_bytes, 0))
+        ]
         if not kept:
             return pl.LazyFrame(schema=published[0])
         paths = self._place.scannable(form, [files[number] for number in kept], spool)
@@ -171,14 +177,18 @@ class Files:
         if form is formats.PARQUET:
             self._place.put(Path(staged.files[0].path), path)
             return
-        _refuse_lost(publication, form)
+        _refuse_losses(publication, form)
         scratch = Path(staged.files[0].path).parent if staged.files else Path(gettempdir())
         beside = self._place.staging(path, publication.state.run, scratch)
         options = publication.dataset.config.options
         if path.endswith(".gz"):
             options = {"compression": "gzip", **options}
         try:
-            form.sink(staged.scan(), str(beside), options)
+            try:
+                form.sink(staged.scan(), str(beside), options)
+            except pl.exceptions.PanicException as error:
+                reason = f"dataset {publication.dataset.name} cannot be written as {form.name}: {error}"
+                raise DataError(reason, hint="look for dates that no calendar has") from error
             objects.publish_with_sidecar(self._place, beside, path, publication.state, staged.schema)
         finally:
             beside.unlink(missing_ok=True)
@@ -199,8 +209,8 @@ class Files:
         return False
 
     def is_staged(self, staged: Staged) -> bool:
-        """Whether every staged file still is there."""
-        return all(Path(file.path).exists() for file in staged.files)
+        """Whether every staged file still is there, and whole: a power cut may have taken its end."""
+        return all(_size(Path(file.path)) == file.bytes for file in staged.files)
 
     def discard(self, staged: Staged) -> None:
         """Remove staged files; a published one has its own name."""
@@ -209,7 +219,7 @@ class Files:
 
     def maintain(self, dataset: Dataset, upkeep: Upkeep) -> Sequence[str]:
         """Remove what dead runs left: staged files, sidecars without data, uploads that were never completed."""
-        return tidying.tidy(self._folder, layout.template(dataset), upkeep)
+        return Tidying(self._folder, dataset, upkeep).run()
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -258,25 +268,28 @@ class Files:
             return list(pool.map(ask, things))
 
 
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.exists() else None
+
+
 def _same_run(held: State, wanted: State) -> bool:
     return (held.fingerprint, held.run) == (wanted.fingerprint, wanted.run)
 
 
-def _refuse_lost(publication: Publication, form: Format) -> None:
-    """Refuse values that would become NULL without a word.
+def _refuse_losses(publication: Publication, form: Format) -> None:
+    """Refuse values that would come back as others without a word.
 
     Raises:
         DataError: there are some.
     """
-    checks = types.lost(form.name, publication.staged.schema)
-    found = publication.staged.scan().select(checks).collect() if checks else pl.DataFrame()
-    lost = [name for name in found.columns if found[name].any()]
-    if lost:
-        raise DataError(
-            f"dataset {publication.dataset.name}: column {', '.join(lost)} holds NaN or infinite numbers, "
-            f"which {form.name} has no text for",
-            hint="make them NULL in the node, or write csv or parquet",
-        )
+    losses = list(types.losses(form.name, publication.staged.schema))
+    checks = [loss.found.alias(str(number)) for number, loss in enumerate(losses)]
+    found = publication.staged.scan().select(checks).collect().row(0) if checks else ()
+    told = [f'column "{loss.column}" holds {loss.what}' for loss, some in zip(losses, found, strict=True) if some]
+    if told:
+        head, tail = f"dataset {publication.dataset.name}: ", f", which {form.name} has no text for"
+        hint = "make them NULL or convert them in the node, or write Parquet"
+        raise DataError.of(Problem(text, None, hint) for text in dict.fromkeys(f"{head}{each}{tail}" for each in told))
 
 
 def _short(value: object) -> str:

@@ -6,17 +6,18 @@ Text has no types: they come back where the file is as flowpipe published it, or
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 from polars import selectors as cs
 
 _NESTED = (pl.List, pl.Array, pl.Struct, pl.Map)
-# UInt128 comes back from JSON as NULL; spans of time have no text that Polars reads.
+# UInt128 comes back from JSON as NULL, a map as a struct; spans of time have no text that Polars reads.
 _UNTOLD: dict[str, tuple[type[pl.DataType], ...]] = {
-    "csv": (pl.Binary, pl.Duration, *_NESTED),
-    "ndjson": (pl.Binary, pl.Duration, pl.UInt128),
-    "json": (pl.Binary, pl.Duration, pl.UInt128),
+    "csv": (pl.BaseExtension, pl.Binary, pl.Duration, *_NESTED),
+    "ndjson": (pl.BaseExtension, pl.Binary, pl.Duration, pl.UInt128, pl.Map),
+    "json": (pl.BaseExtension, pl.Binary, pl.Duration, pl.UInt128, pl.Map),
 }
 _JSON = ("json", "ndjson")
 # The reader of NDJSON panics on these.
@@ -36,7 +37,9 @@ def takes(form: str, dtype: pl.DataType, *, nested: bool = False) -> bool:
         return False
     if isinstance(dtype, pl.Array) and form != "parquet" and 0 in dtype.shape:
         return False
-    if isinstance(dtype, pl.Time) and nested and form in _JSON:
+    # To make a time of a nested text, or an array of arrays of nested lists with NULL, is more than Polars does.
+    deep = isinstance(dtype, pl.Time) or (isinstance(dtype, pl.Array) and len(dtype.shape) > 1)
+    if deep and (nested or isinstance(dtype, pl.Array)) and form in _JSON:
         return False
     return all(takes(form, inner, nested=True) for inner in _inner(dtype))
 
@@ -75,30 +78,42 @@ def restored(frame: pl.LazyFrame, form: str, schema: Mapping[str, pl.DataType]) 
     )
 
 
-def lost(form: str, schema: Mapping[str, pl.DataType]) -> list[pl.Expr]:
-    """For each column that may hold what a format has no text for, whether it does; named as the columns.
+@dataclass(frozen=True)
+class Loss:
+    """What would be lost of a column, were it written as text; `found` is whether it holds such values."""
 
-    JSON has no NaN and no infinite numbers: they would become NULL without a word.
-    """
-    if form not in _JSON:
-        return []
-    floats = {name: list(_floats(pl.col(name), dtype)) for name, dtype in schema.items()}
-    return [pl.any_horizontal(found).alias(name) for name, found in floats.items() if found]
+    column: str
+    what: str
+    found: pl.Expr
 
 
-def _floats(column: pl.Expr, dtype: pl.DataType) -> Iterator[pl.Expr]:
-    if dtype.is_float():
-        yield (column.is_nan() | column.is_infinite()).any()
-    elif isinstance(dtype, (pl.List, pl.Array)):
-        yield from _floats(column.explode(), _made(dtype.inner))
+def losses(form: str, schema: Mapping[str, pl.DataType]) -> Iterator[Loss]:
+    """What only the values tell: JSON makes NULL of NaN without a word, and text drops the seconds of an offset."""
+    for name, dtype in schema.items():
+        for leaf, kind in _leaves(pl.col(name), dtype) if form in _UNTOLD else ():
+            if form in _JSON and kind.is_float():
+                yield Loss(name, "NaN or infinite numbers", (leaf.is_nan() | leaf.is_infinite()).any())
+            elif isinstance(kind, pl.Datetime) and kind.time_zone not in {None, "UTC"}:
+                offset = leaf.dt.base_utc_offset() + leaf.dt.dst_offset()
+                odd = offset.dt.total_seconds() % 60 != 0
+                yield Loss(name, f"times when {kind.time_zone} was not whole minutes from UTC", odd.any())
+
+
+def _leaves(column: pl.Expr, dtype: pl.DataType) -> Iterator[tuple[pl.Expr, pl.DataType]]:
+    if isinstance(dtype, (pl.List, pl.Array)):
+        yield from _leaves(column.explode(), _made(dtype.inner))
     elif isinstance(dtype, pl.Struct):
         for field in dtype.fields:
-            yield from _floats(column.struct.field(field.name), _made(field.dtype))
+            yield from _leaves(column.struct.field(field.name), _made(field.dtype))
+    else:
+        yield column, dtype
 
 
 def _inner(dtype: pl.DataType) -> list[pl.DataType]:
     if isinstance(dtype, (pl.List, pl.Array)):
         return [_made(dtype.inner)]
+    if isinstance(dtype, pl.Map):
+        return [_made(dtype.key), _made(dtype.value)]
     return [_made(field.dtype) for field in dtype.fields] if isinstance(dtype, pl.Struct) else []
 
 

@@ -22,9 +22,11 @@ _ATTEMPTS, _LONGEST_WAIT = 12, 4
 class Session:
     """One transaction; statements name their parameters `$1`, `$2`, whichever driver runs them."""
 
-    def __init__(self, cursor: Any) -> None:
+    def __init__(self, cursor: Any, schema: str) -> None:
         self.cursor = cursor
         self.doing: tuple[str, str] | None = None
+        self.spent = False
+        self._schema = schema
 
     def rows(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """What a statement gives; nothing where it is no query."""
@@ -37,23 +39,32 @@ class Session:
 
     @contextlib.contextmanager
     def told_as(self, doing: str, hint: str) -> Iterator[None]:
-        """What fails inside is told so: it is the user's statement, and not the fault of the rows."""
-        self.doing = (doing, hint)
+        """What fails inside is told so: it is the user's statement, and not the fault of the rows.
+
+        Whatever it sets ends with it, or with the connection.
+        """
+        self.doing, self.spent = (doing, hint), True
         yield
         self.doing = None
+        self.at_home()
+
+    def at_home(self) -> None:
+        """The store's tables come first where a statement names no schema."""
+        path = "quote_ident($1) || ', ' || current_setting('search_path')"
+        self.rows(f"SELECT set_config('search_path', {path}, false)", [self._schema])
 
 
 class Refused(Exception):
     """What a server said, before it is told or tried again; `doing` is at which statement of the user's."""
 
-    def __init__(self, refusal: Refusal, doing: tuple[str, str] | None) -> None:
+    def __init__(self, refusal: Refusal, doing: tuple[str, str] | None = None, *, lost: bool = False) -> None:
         super().__init__(refusal.message)
-        self.refusal, self.doing = refusal, doing
+        self.refusal, self.doing, self.lost = refusal, doing, lost
 
     def error(self, shown: str, failure: type[FlowpipeError]) -> FlowpipeError:
         """It as an error of flowpipe."""
         if self.doing is None:
-            return self.refusal.error(shown, failure)
+            return self.refusal.error(shown, failure, lost=self.lost)
         message, hint = self.doing
         return failure(f"{message}: {self.refusal.text}", hint=hint)
 
@@ -61,7 +72,7 @@ class Refused(Exception):
 class _Driver(Protocol):
     def connect(self, options: Options) -> Any: ...
 
-    def refusal(self, error: Exception) -> Refusal | None: ...
+    def refusal(self, error: BaseException) -> Refusal | None: ...
 
 
 class _Psycopg:
@@ -73,7 +84,7 @@ class _Psycopg:
         connection.read_only = True
         return connection
 
-    def refusal(self, error: Exception) -> Refusal | None:
+    def refusal(self, error: BaseException) -> Refusal | None:
         import psycopg
 
         return faults.of_psycopg(error) if isinstance(error, psycopg.Error) else None
@@ -85,9 +96,11 @@ class _Adbc:
 
         return dbapi.connect(options.conninfo)
 
-    def refusal(self, error: Exception) -> Refusal | None:
+    def refusal(self, error: BaseException) -> Refusal | None:
         from adbc_driver_postgresql import dbapi
 
+        if isinstance(error, faults.BrokenStream):
+            return error.refusal
         return faults.of_adbc(error) if isinstance(error, dbapi.Error) else None
 
 
@@ -157,58 +170,68 @@ class Server:
         """A server that never answered is told at once: its address or the password is wrong."""
         if not isinstance(error, Refused):
             return False
-        lost = not error.refusal.sqlstate
-        return error.refusal.passes or (lost and self._answered)
+        return error.refusal.passes or (error.lost and self._answered)
 
     def _once(self, driver: _Driver, work: Callable[[Session], T]) -> T:
-        """Work in a transaction of a connection that is nobody else's meanwhile; one that is lost is not used again."""
-        session = None
+        """Work in a transaction of a connection that is nobody else's meanwhile."""
         try:
             connection = self._idle[driver].pop() if self._idle[driver] else self._connect(driver)
-            cursor = connection.cursor()
-            session = Session(cursor)
-            try:
-                result = work(session)
-                cursor.close()
-                connection.commit()
-            except BaseException:
-                self._back_out(driver, connection, cursor)
-                raise
         except Exception as error:
-            refusal = driver.refusal(error)
-            if refusal is None:
-                raise
-            raise Refused(refusal, session.doing if session else None) from error
-        self._idle[driver].append(connection)
+            raise _refused(driver, error, lost=True) from error
+        cursor = connection.cursor()
+        session = self._session(cursor)
+        try:
+            result = work(session)
+            cursor.close()
+            connection.commit()
+        except BaseException as error:
+            lost = not self._back_out(driver, connection, cursor)
+            raise _refused(driver, error, session.doing, lost=lost) from error
+        if session.spent:
+            _close(connection)
+        else:
+            self._idle[driver].append(connection)
         return result
 
-    def _back_out(self, driver: _Driver, connection: Any, cursor: Any) -> None:
-        """Roll back. Where that is not possible the server is gone, and with it all connections."""
+    def _session(self, cursor: Any) -> Session:
+        return Session(cursor, self._options.schema_)
+
+    def _back_out(self, driver: _Driver, connection: Any, cursor: Any) -> bool:
+        """Roll back, if the server is there: else all connections to it are gone."""
         try:
             cursor.close()
             connection.rollback()
-        except Exception as error:
-            if driver.refusal(error) is None:
-                raise
-            _close(connection)
-            while self._idle[driver]:
-                _close(self._idle[driver].pop())
-        else:
-            self._idle[driver].append(connection)
+            # Where no transaction had begun a rollback succeeds without a server, too.
+            with contextlib.closing(connection.cursor()) as probe:
+                self._session(probe).rows("SELECT 1")
+            connection.rollback()
+        except Exception:  # noqa: BLE001 - what has failed is told already
+            for each in (connection, *self._idle[driver]):
+                _close(each)
+            self._idle[driver].clear()
+            return False
+        self._idle[driver].append(connection)
+        return True
 
     def _connect(self, driver: _Driver) -> Any:
         connection = driver.connect(self._options)
         self._answered = True
         cursor = connection.cursor()
-        session = Session(cursor)
+        session = self._session(cursor)
         for name, value in self._options.settings.items():
             session.rows("SELECT set_config($1, $2, false)", [name, value])
-        # The store's tables come first where a query or `after_publish:` names no schema.
-        path = "quote_ident($1) || ', ' || current_setting('search_path')"
-        session.rows(f"SELECT set_config('search_path', {path}, false)", [self._options.schema_])
+        session.at_home()
         cursor.close()
         connection.commit()
         return connection
+
+
+def _refused(
+    driver: _Driver, error: BaseException, doing: tuple[str, str] | None = None, *, lost: bool
+) -> BaseException:
+    """An error of a driver as a refusal; any other as it is."""
+    refusal = driver.refusal(error)
+    return error if refusal is None else Refused(refusal, doing, lost=lost)
 
 
 def _close(connection: Any) -> None:

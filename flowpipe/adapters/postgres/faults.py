@@ -16,8 +16,10 @@ _BUSY = re.compile(r"the database system is |too many (clients|connections)|rema
 # Values that do not fit, broken constraints, values for generated columns: the same rows will never be taken.
 _DATA = ("22", "23", "428C9")
 _COLUMN = re.compile(r"COPY .*, line \d+, column ([^\n]*?)(: \"[^\n]*)?$", re.MULTILINE)
+_ADBC = ("MESSAGE_PRIMARY", "MESSAGE_DETAIL", "MESSAGE_HINT", "CONTEXT")
+_SEVERITY = re.compile(r"^\[libpq\][^\n]*?: (\w+:  )?")
 _HINTS = {
-    "": "does the server run, and are the store's host, port, user and password right?",
+    "08": "does the server run, and are the store's host, port, user and password right?",
     "22021": 'remove NUL characters, as by .str.replace_all("\\0", "")',
     "42501": "grant it to the user that the store connects as",
     "55P03": "another transaction holds a lock on it; run again, or raise the store's `lock_timeout`",
@@ -27,7 +29,7 @@ _HINTS = {
 
 @dataclass(frozen=True)
 class Refusal:
-    """What a server said; `sqlstate` is empty where there was no answer at all, `place` is where in a statement."""
+    """What a server said; `sqlstate` is empty where it gave no code, `place` is where in a statement."""
 
     sqlstate: str
     message: str
@@ -46,13 +48,13 @@ class Refusal:
         column = _COLUMN.search(self.place)
         return ": ".join(filter(None, (f'column "{column[1]}"' if column else "", self.message, self.detail)))
 
-    def error(self, shown: str, failure: type[FlowpipeError]) -> FlowpipeError:
+    def error(self, shown: str, failure: type[FlowpipeError], *, lost: bool) -> FlowpipeError:
         """It as an error of flowpipe."""
         if MARK in self.message:
             said = self.message.partition(MARK)[2].rstrip('"')
             return DataError(said, hint="Polars has no such value; read it by a `query:` that makes it NULL, or text")
         kind = DataError if self.sqlstate.startswith(_DATA) else failure
-        return kind(f"{shown}: {self.text}", hint=self.hint or _HINTS.get(self.sqlstate))
+        return kind(f"{shown}: {self.text}", hint=self.hint or _HINTS.get("08" if lost else self.sqlstate))
 
 
 def of_psycopg(error: Any) -> Refusal:
@@ -64,13 +66,23 @@ def of_psycopg(error: Any) -> Refusal:
 
 def of_adbc(error: Any) -> Refusal:
     """What ADBC raised."""
-    details = {key.removeprefix("PG_DIAG_"): value.decode("utf-8", "replace") for key, value in error.details or ()}
+    details = {_text(key).removeprefix("PG_DIAG_"): _text(value) for key, value in error.details or ()}
     message, detail, hint, place = (details.get(key, "") for key in _ADBC)
     return Refusal(error.sqlstate or "", message or _first_line(str(error)), detail, hint, place)
 
 
-_ADBC = ("MESSAGE_PRIMARY", "MESSAGE_DETAIL", "MESSAGE_HINT", "CONTEXT")
+class BrokenStream(Exception):
+    """What came in place of the next rows; Arrow's streams know no codes."""
+
+    @property
+    def refusal(self) -> Refusal:
+        said = _SEVERITY.sub("", str(self), count=1)
+        return Refusal("", _first_line(said))
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _first_line(text: str) -> str:
-    return text.strip().partition("\n")[0]
+    return " ".join(text.strip().partition("\n")[0].split())

@@ -11,6 +11,7 @@ import polars as pl
 from flowpipe.adapters import Staged, sql
 from flowpipe.adapters.postgres import types
 from flowpipe.adapters.postgres.connection import Session
+from flowpipe.adapters.postgres.faults import BrokenStream
 from flowpipe.errors import PublishError
 
 STAGED = "flowpipe_staged"
@@ -71,6 +72,20 @@ def copy(session: Session, statement: str, schema: Mapping[str, pl.DataType], ta
     session.cursor.execute(statement)
     empty = pl.DataFrame(schema=schema).to_arrow()
     with pq.ParquetWriter(target, empty.schema, compression="snappy") as writer:
-        for batch in session.cursor.fetch_record_batch():
+        for batch in _received(session):
             frame: Any = pl.from_arrow(batch)
             writer.write_table(frame.cast(pl.Schema(schema)).to_arrow())
+
+
+def _received(session: Session) -> Iterator[Any]:
+    import pyarrow as pa
+
+    reader = session.cursor.fetch_record_batch()
+    while True:
+        try:
+            batch = reader.read_next_batch()
+        except StopIteration:
+            return
+        except (pa.ArrowException, OSError) as error:
+            raise BrokenStream(str(error)) from error
+        yield batch

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 # Annotations are no texts here: Pydantic would compile each at every start.
 import os
+from importlib.util import find_spec
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from flowpipe.adapters.postgres.types import LONGEST
 from flowpipe.fields import Duration, duration
 from flowpipe.validation import MalformedError, Model
 
 _PARTS = ("host", "port", "user", "password", "dbname", "sslmode")
 # A server that does not answer is not waited for longer; the name is what its list of connections shows.
-_ALWAYS: dict[str, Any] = {"application_name": "flowpipe", "connect_timeout": 15}
+_ALWAYS: dict[str, Any] = {"application_name": "flowpipe", "connect_timeout": 15, "client_encoding": "UTF8"}
 _EXAMPLE = "write it like postgresql://user@host:5432/dbname"
 
 
@@ -31,6 +33,13 @@ class Options(Model):
     statement_timeout: Duration | None = Field(None, description="how long one statement may run")
     lock_timeout: Duration | None = Field(None, description="how long to wait for somebody else's lock")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _has_drivers(cls, options: Any) -> Any:
+        if not all(map(find_spec, ("psycopg", "adbc_driver_postgresql"))):
+            raise MalformedError("psycopg and ADBC are not installed", "pip install 'flowpipe-etl[postgres]'")
+        return options
+
     @field_validator("dsn")
     @classmethod
     def _is_connection_string(cls, dsn: str | None) -> str | None:
@@ -42,6 +51,13 @@ class Options(Model):
         except ProgrammingError:
             raise MalformedError("the dsn is no connection string", _EXAMPLE) from None
         return dsn
+
+    @field_validator("schema_")
+    @classmethod
+    def _is_name(cls, schema: str) -> str:
+        if not 1 <= len(schema.encode()) <= LONGEST:
+            raise MalformedError(f"a schema's name has 1 to {LONGEST} bytes", "PostgreSQL cuts longer ones")
+        return schema
 
     @model_validator(mode="after")
     def _says_it_once(self) -> Self:

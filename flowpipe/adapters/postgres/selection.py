@@ -1,17 +1,16 @@
-"""Which rows a dataset of a PostgreSQL store is: a table's or a query's, of one slice, in types that come back whole."""
+"""Which rows a PostgreSQL dataset is: a table's or a query's, of one slice, in types that come back whole."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 
-from flowpipe.adapters import Dataset, sql
+from flowpipe.adapters import Dataset, sql, tables
 from flowpipe.adapters.postgres import types
-from flowpipe.errors import unknown
+from flowpipe.adapters.tables import Finding
+from flowpipe.fields import REJECTED
 from flowpipe.partition import Slice
 
-Finding = tuple[tuple[str, ...], str, str | None]
 # What may hold a `$` that is no placeholder: comments, quoted texts and names, dollar-quoted texts.
 _TOKEN = re.compile(
     r"--[^\n]*|/\*.*?\*/|\bE'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$"
@@ -35,26 +34,27 @@ def source(dataset: Dataset, schema: str) -> str:
 
 
 def bounds(dataset: Dataset, part: Slice) -> tuple[str, list[str]]:
-    """The statement that binds `$start` and `$end` for the transaction, and their values: wall-clock times of the window.
+    """The statement that binds `$start` and `$end` for the transaction, and their values.
 
-    The time zone becomes that of the window, too: so they are right for instants.
+    They are wall-clock times in the time zone of the window, which becomes that of the transaction.
     """
-    window = part.window
-    start, end = (window.start, window.end) if window else (datetime(1, 1, 1), datetime(9999, 12, 31))  # noqa: DTZ001
-    names = {"TimeZone": str(window.start.tzinfo) if window else "UTC"}
+    values = {"TimeZone": str(part.window.start.tzinfo) if part.window else "UTC"}
     if dataset.config.query:
-        names |= {
-            f"flowpipe.{name}": value.replace(tzinfo=None).isoformat(" ")
-            for name, value in (("start", start), ("end", end))
-        }
-    calls = [f"set_config('{name}', ${number}, true)" for number, name in enumerate(names, 1)]
-    return f"SELECT {', '.join(calls)}", list(names.values())
+        values |= {f"flowpipe.{name}": value.isoformat(" ") for name, value in tables.bounds(part).items()}
+    if part.new:
+        # Values in the text form that PostgreSQL reads; its own NULL where there is no row at all.
+        new = sql.bounds(part.new).items()
+        values |= {f"flowpipe.{name}": "" if value is None else str(value) for name, value in new}
+    calls = [f"set_config('{name}', ${number}, true)" for number, name in enumerate(values, 1)]
+    return f"SELECT {', '.join(calls)}", list(values.values())
 
 
 def condition(dataset: Dataset, part: Slice, columns: Mapping[str, str]) -> str | None:
-    """What holds for a slice's rows; a query may say it itself, by $start and $end."""
-    column = dataset.config.partition.column if dataset.config.partition else None
-    return None if dataset.config.query and column is None else sql.of_slice(part, column, columns)
+    """What holds for a slice's rows, or for the new ones, whose bounds are settings of the transaction."""
+    if part.new is None:
+        return tables.condition(dataset, part, columns)
+    kind = columns[part.new.column]
+    return sql.above(part.new, {n: f"NULLIF(current_setting('flowpipe.{n}'), '')::{kind}" for n in ("low", "high")})
 
 
 def rows(dataset: Dataset, part: Slice, columns: Mapping[str, str], schema: str) -> str:
@@ -65,32 +65,29 @@ def rows(dataset: Dataset, part: Slice, columns: Mapping[str, str], schema: str)
 
 def check(dataset: Dataset) -> Iterator[Finding]:
     """What is wrong with a dataset's query, without a server: its placeholders, and whether it may be a SELECT."""
-    query, partitioned = str(dataset.config.query), dataset.config.partition
+    query = str(dataset.config.query)
     if not _SELECT.match(_bare(query)) or _is_several(query):
         yield ("query",), "a query is one SELECT", "write one statement that only reads"
         return
     names = {match["name"] for match in _TOKEN.finditer(query) if match["name"]}
-    for name in sorted(names - {"start", "end"}):
-        problem = unknown("placeholder", f"${name}", ["$start", "$end"])
-        yield ("query",), problem.message, problem.hint
+    yield from tables.check_query(dataset, names)
+
+
+def check_names(dataset: Dataset, schema: str) -> Iterator[Finding]:
+    """What PostgreSQL would cut without a word, so that another table is meant."""
+    names = list(sql.split(str(dataset.config.table), schema))
     if dataset.config.on_invalid == "quarantine":
-        yield ("on_invalid",), "a query has no table beside which rejected rows could be kept", "use fail or warn"
-    if names & {"start", "end"} and not partitioned:
-        yield ("query",), "$start and $end need a window", "write `partition: {every: month}`"
-    if partitioned and not (names or partitioned.column):
-        hint = "write $start and $end into the query, or name the `column:`"
-        yield ("partition",), "neither the query nor a column tells a row's window", hint
+        names[1] += REJECTED
+    for name in names:
+        if len(name.encode()) > types.LONGEST:
+            message = f"the name {name} is longer than {types.LONGEST} bytes, where PostgreSQL cuts it"
+            yield ("table",), message, "choose a shorter one"
 
 
 def check_written(dataset: Dataset) -> Iterator[Finding]:
     """What is wrong with writing a dataset."""
     config = dataset.config
-    if config.query:
-        yield ("query",), "a query is only read", "write `table: NAME`"
-    if config.mode == "replace" and config.partition is None:
-        yield ("mode",), "`mode: replace` needs a partition", "write `partition: {column: date, every: month}`"
-    if config.mode in {"merge", "snapshot"} and not config.key:
-        yield ("mode",), f"{config.mode} needs a key", "add `key: [NAME]`"
+    yield from tables.check_written(dataset)
     if config.swap and (config.mode != "overwrite" or config.partition):
         hint = "remove it, or write `mode: overwrite` without a partition"
         yield ("swap",), "swap is for tables that are overwritten whole", hint

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
-from urllib.parse import quote
+from typing import Any, TypeVar
 
 import polars as pl
 from pydantic import BaseModel
 
-from flowpipe import dtypes, partition
-from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Staged, StagingPlace, State, Upkeep, sql
+from flowpipe import partition
+from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Upkeep, sql, tables
 from flowpipe.adapters.postgres import loading, selection, table, transaction, types
 from flowpipe.adapters.postgres.connection import Server, Session
 from flowpipe.adapters.postgres.options import Options
 from flowpipe.adapters.postgres.table import Remembered, Table
+from flowpipe.adapters.tables import Database, Finding
 from flowpipe.errors import PublishError, nearest
 from flowpipe.partition import Slice
 
 T = TypeVar("T")
 
 
-class Postgres:
+class Postgres(Database):
     """One database, by one user."""
 
     Options: type[BaseModel] = Options
@@ -37,18 +35,13 @@ class Postgres:
         self._schema = options.schema_
         self._server = Server(options)
 
-    def check(self, dataset: Dataset, *, written: bool) -> Iterable[selection.Finding]:
+    def check(self, dataset: Dataset, *, written: bool) -> Iterable[Finding]:
         """What is wrong with a dataset's configuration here."""
-        config = dataset.config
-        for name in ("path", "format", "options"):
-            if getattr(config, name):
-                yield (name,), f'a dataset in a postgres store has no "{name}"', "write `table: NAME`"
-        if bool(config.table) == bool(config.query):
-            yield (), "a dataset in a postgres store needs either a table or a query", "table: carrier_rank"
-        if config.query:
+        yield from tables.check(dataset, "postgres")
+        if dataset.config.query:
             yield from selection.check(dataset)
-        elif config.partition and not config.partition.column:
-            yield ("partition",), "a partitioned table needs the column that tells a row's window", "column: date"
+        if dataset.config.table:
+            yield from selection.check_names(dataset, self._schema)
         if written:
             yield from selection.check_written(dataset)
 
@@ -57,19 +50,14 @@ class Postgres:
 
         def look(session: Session, found: Table) -> tuple[int, dict[str, Remembered]]:
             source = selection.source(dataset, self._schema)
-            condition = selection.condition(dataset, part, found.columns)
+            condition = tables.condition(dataset, part, found.columns)
             return found.mark(session, source, condition), table.states(session, dataset, self._schema)
 
         if dataset.config.query:
             self._ask(dataset, part, lambda *_: None)
             return Pin(None, "{}")
         rows, remembered = self._ask(dataset, part, look)
-        held = {key: row.state for key, row in remembered.items()}
-        wanted = _slices_read(dataset, part, held)
-        facts = {"rows": rows, "slices": [[key, held[key].fingerprint, held[key].run] for key in wanted if key in held]}
-        token = json.dumps(facts)
-        known = bool(wanted) and all(key in held for key in wanted)
-        return Pin(hashlib.sha256(token.encode()).hexdigest()[:16] if known else None, token)
+        return tables.pin(dataset, part, rows, {key: row.state for key, row in remembered.items()})
 
     def read(self, dataset: Dataset, part: Slice, pin: Pin, spool: Path) -> pl.LazyFrame:  # noqa: ARG002
         """The rows, streamed to the spool at one moment, so that no transaction is open while they are used."""
@@ -89,6 +77,15 @@ class Postgres:
         self._server.move(stream)
         return pl.scan_parquet(target, glob=False)
 
+    def newest(self, dataset: Dataset, column: str) -> Any:
+        """The greatest value of a column."""
+
+        def look(session: Session, _: Table) -> Any:
+            query = sql.select(selection.source(dataset, self._schema), [f"max({sql.quoted(column)})"])
+            return session.rows(query)[0][0]
+
+        return self._ask(dataset, partition.WHOLE, look)
+
     def schema(self, dataset: Dataset, part: Slice | None = None) -> Mapping[str, pl.DataType] | None:  # noqa: ARG002
         """The columns as they are read; all slices have the same."""
         with contextlib.suppress(Missing):
@@ -107,7 +104,7 @@ class Postgres:
         def look(session: Session, found: Table) -> bool:
             source, condition = (
                 selection.source(dataset, self._schema),
-                selection.condition(dataset, part, found.columns),
+                tables.condition(dataset, part, found.columns),
             )
             return not session.rows(sql.select(source, ["1"], condition, limit=1))
 
@@ -122,10 +119,6 @@ class Postgres:
             DataError: a column that PostgreSQL cannot hold.
         """
         return types.storable(schema)
-
-    def place(self, dataset: Dataset, part: Slice, run: str, scratch: Path, state: State) -> StagingPlace:  # noqa: ARG002
-        """In the run's scratch folder: rows are loaded when they are published."""
-        return StagingPlace(str(scratch), f"{dataset.name}-{quote(part.key, safe='')}-{run}")
 
     def publish(self, publication: Publication) -> None:
         """Load the staged rows and remember their state in one transaction; once for the same run and fingerprint.
@@ -150,19 +143,6 @@ class Postgres:
         for key in held.keys() & remembered.keys():
             held[key] = Held(remembered[key].state, _changed(dataset, remembered[key], mark))
         return held
-
-    def widens(self, now: pl.DataType, new: pl.DataType) -> bool:
-        """Whether a column's type grows in place: numbers do."""
-        return dtypes.is_wider(new, now)
-
-    def is_staged(self, staged: Staged) -> bool:
-        """Whether every staged file still is there."""
-        return all(Path(file.path).exists() for file in staged.files)
-
-    def discard(self, staged: Staged) -> None:
-        """Remove the staged files; the database has its own copy of published rows."""
-        for file in staged.files:
-            Path(file.path).unlink(missing_ok=True)
 
     def maintain(self, dataset: Dataset, upkeep: Upkeep) -> Sequence[str]:
         """Give the space of removed rows back, and let the planner know the rows that are there."""
@@ -199,14 +179,6 @@ class Postgres:
 
 def _frame(columns: Mapping[str, str]) -> dict[str, pl.DataType]:
     return {name: types.polars(kind) for name, kind in columns.items()}
-
-
-def _slices_read(dataset: Dataset, part: Slice, held: Mapping[str, State]) -> list[str]:
-    """The keys of the published slices that a read sees; a merge may have changed the rows of any."""
-    config = dataset.config
-    if part.window is None or config.partition is None or config.mode == "merge":
-        return [part.key] if part.kind == "key" else sorted(held)
-    return [window.key for window in partition.within(part.window, config.partition.every, config.partition.timezone)]
 
 
 def _changed(dataset: Dataset, row: Remembered, mark: int | None) -> str | None:

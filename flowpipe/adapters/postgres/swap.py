@@ -45,14 +45,14 @@ _INDEXES = """SELECT c.relname::text, i.indisunique::text || i.indisprimary::tex
     FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = $1::regclass ORDER BY 2, i.indexrelid"""
 
 
-def begin(session: Session, old: Place) -> Place:
-    """A new, empty table like the old one beside it.
+def begin(session: Session, old: Place, shown: str) -> Place:
+    """A new, empty table like the old one beside it; `shown` is how the catalog names that.
 
     Raises:
         PublishError: the old table has something that would be lost.
     """
     if lost := session.rows(_LOST, [old.name]):
-        message = f"table {old.name} cannot be swapped: a new one would be without {lost[0][0]}"
+        message = f"table {shown} cannot be swapped: a new one would be without {lost[0][0]}"
         raise PublishError(message, hint="leave out `swap: true`")
     new = Place(old.schema, f"_flowpipe_{uuid.uuid4().hex[:12]}")
     session.rows(f"CREATE TABLE {new.name} (LIKE {old.name} INCLUDING ALL)")

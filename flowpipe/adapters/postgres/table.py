@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flowpipe.adapters import Dataset, State, sql
+from flowpipe.adapters import Dataset, State, sql, tables
 from flowpipe.adapters.postgres.connection import Session
 
 # Columns of a domain are told as what the domain is made of.
@@ -105,11 +105,5 @@ def states(session: Session, dataset: Dataset, schema: str) -> dict[str, Remembe
     """What is remembered of a dataset, under its name or the one it had before, by slice."""
     if find(session, sql.STATE_TABLE, schema) is None:
         return {}
-    known = [name for name in (dataset.config.was, dataset.name) if name]
-    rows = [row for name in known for row in session.rows(sql.READ_STATE, [name])]
-    found: dict[str, Remembered] = {}
-    for row in rows:
-        values = dict(zip(sql.STATE_COLUMNS, row, strict=True))
-        last = values.pop("table_rows")
-        found[values["slice"]] = Remembered(State(**values | {"parts": json.loads(values["parts"])}), last)
-    return found
+    rows = [row for name in tables.known_names(dataset) for row in session.rows(sql.READ_STATE, [name])]
+    return {state.slice: Remembered(state, last) for state, last in map(tables.state, rows)}

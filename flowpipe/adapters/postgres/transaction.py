@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flowpipe.adapters import Publication, changes, sql, versions
+from flowpipe.adapters import Publication, changes, sql, tables, versions
 from flowpipe.adapters.postgres import fitting, loading, swap, table, types
 from flowpipe.adapters.postgres.connection import Session
-from flowpipe.adapters.postgres.table import Place, Remembered, Table
+from flowpipe.adapters.postgres.table import Place, Table
 from flowpipe.errors import PublishError
 
 _CASCADES = """SELECT conname::text, conrelid::regclass::text FROM pg_constraint
@@ -28,7 +26,8 @@ def publish(session: Session, publication: Publication, schema: str) -> None:
     """
     there = _lock(session, str(publication.dataset.config.table), schema)
     remembered = table.states(session, publication.dataset, schema) if there else {}
-    if not _is_published(publication, remembered):
+    before = remembered.get(publication.slice.key)
+    if not tables.is_published(publication, before.state if before else None):
         _Transaction(session, publication, schema).run(there)
 
 
@@ -47,23 +46,6 @@ def _lock(session: Session, name: str, schema: str) -> Table | None:
         session.rows(f"LOCK TABLE {sql.qualified(name, schema)} IN SHARE ROW EXCLUSIVE MODE")
         return table.find(session, name, schema)
     return there
-
-
-def _is_published(publication: Publication, remembered: Mapping[str, Remembered]) -> bool:
-    """Whether this very publication is there already.
-
-    Raises:
-        PublishError: its slice was appended by another one.
-    """
-    state, before = publication.state, remembered.get(publication.slice.key)
-    if before is None:
-        return False
-    if (before.state.run, before.state.fingerprint) == (state.run, state.fingerprint):
-        return True
-    if publication.dataset.config.mode == "append":
-        message = f"slice {publication.slice} of {state.dataset} was appended by run {before.state.run} already"
-        raise PublishError(message, hint="appending it again would double its rows; delete them and its state first")
-    return False
 
 
 @dataclass(frozen=True)
@@ -86,7 +68,7 @@ class _Transaction:
             self._refuse_cascades()
         fitting.fit(session, dataset, self._place, there, loading.columns(self.publication.staged))
         if there and config.swap:
-            new = swap.begin(session, self._place)
+            new = swap.begin(session, self._place, str(config.table))
             self._change(new)
             swap.end(session, self._place, new)
         else:
@@ -136,17 +118,13 @@ class _Transaction:
         """
         if found := self.session.rows(_CASCADES, [self._place.name]):
             name, other = found[0]
-            message = (
-                f"overwriting table {self._place.name} would change rows of table {other}, by its foreign key {name}"
-            )
-            raise PublishError(
-                message, hint="use `mode: merge`, which updates in place, or a foreign key without CASCADE and SET"
-            )
+            shown = self.publication.dataset.config.table
+            message = f"overwriting table {shown} would change rows of table {other}, by its foreign key {name}"
+            hint = "use `mode: merge`, which updates in place, or a foreign key without CASCADE and SET"
+            raise PublishError(message, hint=hint)
 
     def _remember(self, before: int) -> None:
         session, state = self.session, self.publication.state
         after = self._found().mark(session, self._place.name)
         session.rows(sql.FOLLOW_STATE, [state.dataset, before, after])
-        parts = json.dumps(dict(state.parts), sort_keys=True)
-        values = [state.dataset, state.slice, state.fingerprint, parts, state.rows, state.run, state.published_at]
-        session.rows(sql.UPSERT_STATE, [*values, after])
+        session.rows(sql.UPSERT_STATE, tables.state_row(state, after))

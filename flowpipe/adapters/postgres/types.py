@@ -53,7 +53,7 @@ _BEYOND = {
     "numeric": "{0} = 'NaN' OR {0} = 'Infinity' OR {0} = '-Infinity'",
 }
 _NUMERIC = re.compile(r"numeric\((\d+),(\d+)\)")
-_LONGEST = 63
+LONGEST = 63
 
 
 def storable(schema: Mapping[str, pl.DataType]) -> Mapping[str, pl.DataType]:
@@ -66,8 +66,8 @@ def storable(schema: Mapping[str, pl.DataType]) -> Mapping[str, pl.DataType]:
     {'carrier': String, 'at': Datetime(time_unit='us', time_zone='UTC'), 'n': Decimal(precision=20, scale=0)}
     """
     for name in schema:
-        if not name or "\0" in name or len(name.encode()) > _LONGEST:
-            hint = f"rename it: PostgreSQL takes names of 1 to {_LONGEST} bytes, without NUL"
+        if not name or "\0" in name or len(name.encode()) > LONGEST:
+            hint = f"rename it: PostgreSQL takes names of 1 to {LONGEST} bytes, without NUL"
             raise DataError(f'"{name}" cannot be a column in PostgreSQL', hint=hint)
     return {name: _stored(name, dtype) for name, dtype in schema.items()}
 
