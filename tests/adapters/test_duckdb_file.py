@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -69,35 +70,52 @@ def test_a_folder_is_no_database(store: Store) -> None:
     assert refused(store) == (message, message)
 
 
-def test_a_file_that_may_not_be_opened_is_said(store: Store) -> None:
-    """In a process without root's rights, if these tests have them."""
-    store.publish(table(), rows("2013-01", 1))
-    path = store.folder / "data" / "w.duckdb"
-    for each in (store.folder, *list(store.folder.parents)[:-2]):
-        each.chmod(0o755)
-    path.chmod(0o000)
-    asking = f"""
-import os
+ASKING = """
+import difflib, os, sys  # all of Python's own, while it may be read
 from pathlib import Path
-from typing import Any
-from flowpipe.adapters import Dataset
-from flowpipe.adapters.duckdb import DuckDB, Options
-from flowpipe.datasets import DatasetConfig
+import polars as pl
 from flowpipe.errors import FlowpipeError
 from flowpipe.partition import WHOLE
-store = DuckDB(Options(database="data/w.duckdb"), Path({str(store.folder)!r}))
-if os.geteuid() == 0:
+from flowpipe.testing.suite import Store, rows
+from flowpipe.adapters import Dataset, Missing
+from flowpipe.adapters.duckdb import DuckDB, Options
+from flowpipe.datasets import DatasetConfig
+folder, scratch = map(Path, sys.argv[1:])
+store = Store(DuckDB(Options(database="data/w.duckdb"), folder), scratch)
+dataset = Dataset("delays", DatasetConfig(store="warehouse", table="delays"))
+staged = store.stage(dataset, rows("2013-01", 2), run="run2")
+scratch.chmod(0o755)
+if os.geteuid() == 0:  # root may do everything
     os.setegid(65534); os.seteuid(65534)
-try:
-    store.pin(Dataset("delays", DatasetConfig(store="warehouse", table="delays")), WHOLE)
-except FlowpipeError as error:
-    print(error)
+for ask in (lambda: store.adapter.pin(dataset, WHOLE), lambda: store.adapter.publish(staged)):
+    try:
+        ask()
+    except FlowpipeError as error:
+        print(type(error).__name__, error)
+    except Missing as error:
+        print("Missing", error.location)
 """
-    done = subprocess.run([sys.executable, "-c", asking], check=False, capture_output=True, text=True)
-    assert done.stdout == (
+
+
+@pytest.mark.parametrize("denied", ["data/w.duckdb", "data", "."])
+def test_what_may_not_be_opened_is_said(tmp_path: Path, denied: str) -> None:
+    # Not below pytest's folder, which is for one user only.
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        if denied != ".":
+            Store(DuckDB(Options(database="data/w.duckdb"), folder), tmp_path).publish(table(), rows("2013-01", 1))
+        (folder / denied).chmod(0o555 if denied == "." else 0o000)
+        done = subprocess.run(
+            [sys.executable, "-c", ASKING, name, str(tmp_path / "scratch")], check=False, capture_output=True, text=True
+        )
+        (folder / denied).chmod(0o755)
+    message = (
         "data/w.duckdb: permission denied\n"
         "  hint: DuckDB needs to read and write the file and its folder, also to read a table\n"
-    ), done.stderr
+    )
+    read = "Missing data/w.duckdb\n" if denied == "." else f"FlowpipeError {message}"
+    assert done.stdout == f"{read}PublishError {message}", done.stderr
 
 
 def test_a_file_held_by_another_process_is_named(store: Store) -> None:
@@ -194,8 +212,6 @@ def test_a_query_reads_s3_by_the_environment(
 ) -> None:
     for name, value in lake.environment.items():
         monkeypatch.setenv(name, value)
-    (store.folder / "data").mkdir()
-    duckdb.connect(str(store.folder / "data" / "w.duckdb")).close()
     assert store.ids(query(f"SELECT * FROM read_parquet('s3://{lake.bucket}/duckdb/2.parquet')")) == [2]
     with pytest.raises(FlowpipeError) as caught:
         store.ids(query("FROM 's3://nobody-has-this/duckdb/2.parquet'"))

@@ -347,7 +347,7 @@ except PublishError as error:
 """
 
 
-def race(store: PostgresStore, *publications: Any) -> list[tuple[int, str]]:
+def race(store: PostgresStore, *publications: Any, meanwhile: Callable[[], Any] = int) -> list[tuple[int, str]]:
     """Publish in one process for each, all begun at once; exit codes and what they said, sorted."""
     running = []
     for number, each in enumerate(publications):
@@ -362,16 +362,43 @@ def race(store: PostgresStore, *publications: Any) -> list[tuple[int, str]]:
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
+    meanwhile()
     return sorted((process.wait(60), process.communicate()[0]) for process in running)
 
 
 def test_two_processes_append_the_same_slice_to_a_table_that_is_not_there_yet(store: PostgresStore) -> None:
     dataset = table(mode="append", **MONTHLY)
     both = [[store.stage(dataset, rows("2013-01", *range(1000)), month("2013-01"), run=run)] for run in ("a", "b")]
-    (won, _), (lost, said) = race(store, *both)
+    with store.connect() as other:
+        key = f"""hashtextextended('flowpipe "{store.schema}"."delays"', 0)"""
+        other.execute(f"SELECT pg_advisory_lock({key})")
+        (won, _), (lost, said) = race(
+            store, *both, meanwhile=lambda: until(lambda: len(store.sql(WAITING)[0]) == 2) and other.close()
+        )
     assert (won, lost) == (0, 4)
     assert "delays (2013-01) was already appended by run " in said
     assert len(store.ids(dataset)) == 1000
+
+
+def test_a_process_that_is_killed_leaves_nothing_and_holds_up_nobody(store: PostgresStore) -> None:
+    store.publish(table(), rows("2013-01", 1))
+    again = store.stage(table(), rows("2013-01", 2), fingerprint="f2", run="run2")
+    path = store.folder / "publications"
+    path.write_bytes(pickle.dumps([again]))
+    command = [sys.executable, "-c", PUBLISHING, store.dsn, store.schema, str(path)]
+    with store.connect() as other, other.transaction():
+        other.execute("LOCK TABLE delays IN ROW EXCLUSIVE MODE")
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+            until(lambda: store.sql(WAITING)[0])
+            process.kill()
+        until(lambda: not store.sql(WAITING)[0])
+    assert store.ids(table()) == [1]
+    store.adapter.publish(again)
+    assert store.ids(table()) == [2]
+    assert store.held(table()) == Held(again.state)
 
 
 def test_a_reader_sees_old_or_new_while_two_processes_publish(store: PostgresStore) -> None:
@@ -422,13 +449,13 @@ def test_what_runs_after_the_rows_is_part_of_the_publish(store: PostgresStore) -
 
 def test_what_a_statement_sets_ends_with_it(store: PostgresStore) -> None:
     other = f"{store.schema}_other"
-    store.sql(f"CREATE SCHEMA {other}")
-    dataset = table(
-        after_publish=[f"SET search_path = {other}", "SET lock_timeout = '1ms'", f"TABLE {store.schema}.delays"]
-    )
+    store.sql(f"CREATE SCHEMA {other}", "CREATE TABLE log (setting text)")
+    log = f"INSERT INTO {store.schema}.log SELECT current_setting('lock_timeout')"
+    dataset = table(after_publish=[log, "SET lock_timeout = '1ms'", f"SET search_path = {other}"])
     for number in (1, 2):
         published = store.publish(dataset, rows("2013-01", number), fingerprint=f"f{number}", run=f"run{number}")
         assert store.held(dataset) == Held(published.state)
+    assert store.sql("SELECT setting FROM log")[0] == [("0",), ("0",)]
     assert store.one(f"SELECT count(*) FROM pg_class WHERE relnamespace = '{other}'::regnamespace") == 0
     store.sql(f"DROP SCHEMA {other}")
 

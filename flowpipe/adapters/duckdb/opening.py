@@ -16,9 +16,18 @@ from typing import Any
 import duckdb
 
 from flowpipe import memory
-from flowpipe.errors import FlowpipeError
+from flowpipe.errors import FlowpipeError, PublishError
 
 _URL = re.compile(r"'([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+
+
+def schemes(query: str) -> set[str]:
+    """How the URLs in a query begin.
+
+    >>> schemes("FROM 's3://bucket/*.parquet' JOIN 'data/x.csv' USING (id)")
+    {'s3'}
+    """
+    return {match.lower() for match in _URL.findall(query)} - {"file"}
 
 
 class File:
@@ -32,6 +41,28 @@ class File:
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._users = 0
         self._opening = threading.Lock()
+
+    def exists(self) -> bool:
+        """Whether the file is there.
+
+        Raises:
+            FlowpipeError: that may not be asked.
+        """
+        try:
+            return self.path.exists()
+        except PermissionError as error:
+            raise self._denied(FlowpipeError) from error
+
+    def make_folder(self) -> None:
+        """For a file that is about to be made.
+
+        Raises:
+            PublishError: the folder cannot be made.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except PermissionError as error:
+            raise self._denied(PublishError) from error
 
     @contextlib.contextmanager
     def cursor(
@@ -67,7 +98,7 @@ class File:
         """Not by DuckDB's own extensions, which would be downloaded."""
         from flowpipe import objectstore
 
-        for scheme in {match.lower() for match in _URL.findall(query)} - {"file"}:
+        for scheme in schemes(query):
             with self._opening:
                 if scheme not in cursor.list_filesystems():
                     fs, _ = objectstore.filesystem(f"{scheme}://", self._options)
@@ -81,12 +112,15 @@ class File:
         if "not a valid DuckDB database file" in text or text.endswith("Is a directory"):
             return failure(f"{self.shown} is not a DuckDB file", hint="see `database:` of the store")
         if "Permission denied" in text and str(self.path) in text:
-            hint = "DuckDB needs to read and write the file and its folder, also to read a table"
-            return failure(f"{self.shown}: permission denied", hint=hint)
+            return self._denied(failure)
         lines = [line for line in text.splitlines() if line.strip()]
         if lines[0].startswith("Traceback"):  # of a remote file system
             return failure(f"{self.shown}: {_cause(lines)}", hint="see `options:` of the store")
         return failure(f"{self.shown}: {lines[0]}", hint=lines[1] if len(lines) > 1 and "Did you" in lines[1] else None)
+
+    def _denied(self, failure: type[FlowpipeError]) -> FlowpipeError:
+        hint = "DuckDB needs to read and write the file and its folder, also to read a table"
+        return failure(f"{self.shown}: permission denied", hint=hint)
 
 
 def _cause(lines: list[str]) -> str:

@@ -19,7 +19,7 @@ from flowpipe import partition
 from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Upkeep, sql, tables
 from flowpipe.adapters.duckdb import contents, fitting, selection, transaction, types
 from flowpipe.adapters.duckdb.contents import Contents
-from flowpipe.adapters.duckdb.opening import File
+from flowpipe.adapters.duckdb.opening import File, schemes
 from flowpipe.adapters.duckdb.transaction import Remembered
 from flowpipe.adapters.duckdb.upkeep import tidy
 from flowpipe.adapters.tables import Database, Finding
@@ -114,7 +114,7 @@ class DuckDB(Database):
             DataError: the columns are not the table's.
             PublishError: the database refused.
         """
-        self._file.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file.make_folder()
         conflicts = Retrying(
             retry=retry_if_exception_type(duckdb.TransactionException),
             stop=stop_after_attempt(_ATTEMPTS),
@@ -128,7 +128,7 @@ class DuckDB(Database):
     def held(self, dataset: Dataset, parts: Sequence[Slice]) -> Mapping[str, Held]:
         """What the table of states says, and whether the rows still are those of then."""
         held = {part.key: Held() for part in parts}
-        if not self._file.path.exists():
+        if not self._file.exists():
             return held
         with self._file.cursor() as cursor:
             cursor.execute("BEGIN TRANSACTION")
@@ -156,7 +156,9 @@ class DuckDB(Database):
         Raises:
             Missing: there is no such file, or no such table in it.
         """
-        if not self._file.path.exists():
+        if dataset.config.query and schemes(dataset.config.query):
+            self._file.make_folder()  # a query that reads elsewhere needs no table here
+        elif not self._file.exists():
             folder = self._file.path.parent
             close = nearest(self._file.path.name, [path.name for path in folder.iterdir()] if folder.is_dir() else [])
             raise Missing(self._file.shown, str(Path(self._file.shown).parent / close) if close else None)

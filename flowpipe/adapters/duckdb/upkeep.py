@@ -20,7 +20,7 @@ _SIZE = "SELECT block_size, total_blocks, free_blocks FROM pragma_database_size(
 
 def tidy(file: File, *, dry_run: bool) -> list[str]:
     """What became smaller, or would, a line each; rows and constraints stay as they are."""
-    if not file.path.exists():
+    if not file.exists():
         return []
     before = _sizes(file)
     with file.cursor() as cursor:

@@ -219,7 +219,7 @@ class Server:
         cursor = connection.cursor()
         session = self._session(cursor)
         for name, value in self._options.settings.items():
-            session.rows("SELECT set_config($1, $2, false)", [name, value])
+            session.rows("SELECT set_config(name, $2, false) FROM pg_settings WHERE name = $1", [name, value])
         session.at_home()
         cursor.close()
         connection.commit()

@@ -15,7 +15,22 @@ from flowpipe.validation import MalformedError, Model
 
 _PARTS = ("host", "port", "user", "password", "dbname", "sslmode")
 # A server that does not answer is not waited for longer; the name is what its list of connections shows.
-_ALWAYS: dict[str, Any] = {"application_name": "flowpipe", "connect_timeout": 15, "client_encoding": "UTF8"}
+_ALWAYS: dict[str, Any] = {
+    "application_name": "flowpipe",
+    "connect_timeout": 15,
+    "client_encoding": "UTF8",
+    "keepalives_idle": 60,
+}
+# The text forms of values must not depend on the server. Where a client's machine is gone, its locks soon are, too.
+_SETTINGS = {
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "client_connection_check_interval": "5s",
+    "tcp_keepalives_idle": "60",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "6",
+}
 _EXAMPLE = "write it like postgresql://user@host:5432/dbname"
 
 
@@ -87,8 +102,8 @@ class Options(Model):
 
     @property
     def settings(self) -> dict[str, str]:
-        """What every session is set to; the text forms of values must not depend on the server."""
+        """What every session is set to, where the server knows it."""
         timeouts = {"statement_timeout": self.statement_timeout, "lock_timeout": self.lock_timeout}
-        return {"TimeZone": "UTC", "DateStyle": "ISO, YMD", "IntervalStyle": "postgres"} | {
+        return _SETTINGS | {
             name: f"{round(duration(text).total_seconds() * 1000)}ms" for name, text in timeouts.items() if text
         }
