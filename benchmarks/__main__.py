@@ -18,7 +18,7 @@ BENCHMARKS: dict[str, Callable[[Options], Iterator[Row]]] = {
     "partitions": partitions.rows,
     "memory": memory.rows,
 }
-LINE = "{:<44} {:>10} {:>10} {:>7} {:>12} {:>4}"
+LINE = "{:<56} {:>10} {:>10} {:>7} {:>12} {:>4}"
 
 
 def show(row: Row) -> str:

@@ -34,15 +34,15 @@ class Command:
 
     `project` is copied, with `inputs` linked into its `data/landing/`, to a folder of its own that the run works in;
     None means the repository. `reports` says that the last line the child prints is a number, the seconds or
-    microseconds it measured itself. `data_limit` is the most MiB that the child may ask of the system for data: what is
-    more fails. `environment` is added to this process's.
+    microseconds it measured itself. `group` is a control group that the child belongs to. `environment` is added to
+    this process's.
     """
 
     args: Sequence[str]
     project: Path | None = None
     inputs: Sequence[Path] = ()
     reports: bool = False
-    data_limit: int | None = None
+    group: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -132,8 +132,8 @@ def _measure(command: Command, cwd: Path) -> Sample:
         "HAMILTON_AUTOLOAD_EXTENSIONS": "0",
         **command.environment,
     }
-    limit = ("sh", "-c", f'ulimit -d {command.data_limit * 1024} && exec "$@"', "sh") if command.data_limit else ()
-    args = [*limit, *command.args]
+    joining = ("sh", "-c", f'echo $$ > {command.group}/cgroup.procs && exec "$@"', "sh") if command.group else ()
+    args = [*joining, *command.args]
     with tempfile.TemporaryFile(mode="w+", encoding="utf-8") as output:
         started = time.perf_counter()
         child = subprocess.Popen(args, cwd=cwd, env=environment, stdout=output, stderr=subprocess.STDOUT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from benchmarks.limit import memory_group
 from benchmarks.measure import FLOWPIPE, Command, Options, Row, once
 from benchmarks.sinks import PROJECT
 from benchmarks.tables import tpch_tables
@@ -28,6 +29,7 @@ def rows(options: Options) -> Iterator[Row]:
     with servers.postgres() as server:
         for name, (text, bound) in JOBS.items():
             args = (*FLOWPIPE, "run", name, "--set", f"memory_budget={BUDGET}")
-            took = once(Command(args, PROJECT, tables, environment=server.environment))
+            with memory_group(int(bound * 1e9)) as group:
+                took = once(Command(args, PROJECT, tables, environment=server.environment, group=group))
             yield Row(f"SF {scale:g}: {text}, peak", "GB", took.peak * 2**20 / 1e9, None, bound, "value")
             yield Row(f"SF {scale:g}: {text}", "wall s", took.wall)
