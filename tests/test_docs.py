@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,13 +61,13 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return copy, shell(command, copy)
 
 
-def shell(commands: str, folder: Path) -> str:
+def shell(commands: str, folder: Path, **env: str) -> str:
     """Run commands as a reader would; what they print."""
     environment = {name: value for name, value in os.environ.items() if name not in {"VIRTUAL_ENV", "PYTHONPATH"}}
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", commands],
         cwd=folder,
-        env=environment | {"COLUMNS": "200"},
+        env=environment | {"COLUMNS": "200"} | env,
         capture_output=True,
         text=True,
         check=False,
@@ -103,6 +104,16 @@ def test_readme_tour(installed: tuple[Path, str]) -> None:
         ["daily_delays", "2013-02", "done"],
         ["carrier_rank", "done", "carrier_rank"],
     ]
+
+
+def test_readmes_line_for_servers(installed: tuple[Path, str]) -> None:
+    """On a copy of what was installed there, with this environment, which has the test extra."""
+    copy, _ = installed
+    (line,) = [block.text for block in blocks("bash") if block.mark == "servers"]
+    environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    printed = shell(line, copy, **environment)
+    assert next(told for told in printed.splitlines() if told.startswith("run ")).endswith("profile s3")
+    assert printed.count("done: ") == 2
 
 
 def test_the_gate_runs_readmes_own_test_command() -> None:

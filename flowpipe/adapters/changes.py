@@ -28,14 +28,15 @@ def statements(
 ) -> list[str]:
     """Everything that makes the table's rows what this publication says.
 
-    `in_place` updates the rows that a merge finds: what refers to them, and columns that the new rows lack, stay.
+    A merge of rows that lack columns of the table updates the rows that it finds, so that those columns keep their
+    values; `in_place` asks for that always, so that what refers to the rows stays.
 
     Raises:
         DataError: no column tells which rows belong to the slice.
     """
     config, staged = publication.dataset.config, list(publication.staged.schema)
     if config.mode == "merge":
-        merge = _merge_in_place if in_place else _merge
+        merge = _merge_in_place if in_place or columns.keys() - set(staged) else _merge
         return merge(publication, table, columns, source)
     if config.mode == "snapshot":
         return _snapshot(publication, table, list(columns), source)

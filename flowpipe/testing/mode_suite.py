@@ -220,6 +220,17 @@ class ModeSuite(StoreTests):
             store.publish(dataset, rows("2013-03", 3), month("2013-03"))
             assert self.told(store, dataset, "id", "late") == [(1, None), (2, True), (3, None)]
 
+    def test_merged_rows_keep_what_later_rows_lack(self, store: Store) -> None:
+        dataset = self.dataset(mode="merge", key=["id"], schema_change="add")
+        if self.refused(store, dataset, "mode"):
+            return
+        store.publish(dataset, rows("2013-01", 1, 2).with_columns(note=pl.lit("kept")))
+        later = rows("2013-02", 2, 3)
+        store.publish(dataset, later, fingerprint="f2", run="run2")
+        assert self.told(store, dataset, "id", "note", "day") == [
+            (1, "kept", date(2013, 1, 1)), (2, "kept", date(2013, 2, 1)), (3, None, date(2013, 2, 1)),
+        ]  # fmt: skip
+
     def test_versions_keep_what_later_rows_lack(self, store: Store) -> None:
         dataset = self.dataset(mode="snapshot", key=["k"], track=["city"], effective="day", schema_change="add")
         if self.refused(store, dataset, "mode"):

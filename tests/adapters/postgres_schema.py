@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from flowpipe.adapters import Dataset
 from flowpipe.adapters.postgres import Options, Postgres
 from flowpipe.datasets import DatasetConfig
 from flowpipe.testing.suite import Store
+
+WAITING = "SELECT pid FROM pg_stat_activity WHERE application_name = 'flowpipe' AND wait_event_type = 'Lock'"
 
 
 class PostgresStore(Store):
@@ -56,3 +60,25 @@ def table(name: str = "delays", **config: Any) -> Dataset:
 
 def query(sql: str, **config: Any) -> Dataset:
     return Dataset("report", DatasetConfig(store="warehouse", query=sql, **config))
+
+
+def until(found: Callable[[], Any]) -> Any:
+    """What is found, as soon as there is something."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        if value := found():
+            return value
+        time.sleep(0.01)
+    raise AssertionError("it never came")
+
+
+@contextmanager
+def blocked(store: PostgresStore, work: Callable[[], Any], locked: str = "delays") -> Iterator[tuple[int, Future[Any]]]:
+    """`work` while it waits for a lock, which is held until the block is left: the server's process, and the result."""
+    with ThreadPoolExecutor(1) as pool, store.connect() as other:
+        with other.transaction():
+            other.execute(f"LOCK TABLE {locked} IN ROW EXCLUSIVE MODE")
+            running = pool.submit(work)
+            pid = until(lambda: store.sql(WAITING)[0])[0][0]
+            yield pid, running
+        running.result(30)

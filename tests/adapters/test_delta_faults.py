@@ -64,7 +64,8 @@ class Proxy:
                 self.send_header("Connection", "close")
                 self.end_headers()
                 if self.command != "HEAD":
-                    self.wfile.write(content)
+                    with suppress(OSError):  # who asks may hang up before it has read all
+                        self.wfile.write(content)
 
             do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = answer  # noqa: N815
 

@@ -12,7 +12,7 @@ from delta_lake import Lake
 from deltalake import DeltaTable, Field, Schema
 from deltalake.schema import PrimitiveType, StructType
 
-from flowpipe.adapters import Held
+from flowpipe.adapters import Filling, Held
 from flowpipe.errors import DataError, PublishError
 
 LONG = PrimitiveType("long")
@@ -78,6 +78,8 @@ def test_rows_that_break_a_rule_are_data_errors_and_others_are_published(tmp_pat
 def test_generated_columns_are_computed_where_rows_lack_them(tmp_path: Path) -> None:
     for mode in MODES:
         lake = made(tmp_path / mode, "generated", mode)
+        assert isinstance(lake.store, Filling)
+        assert lake.store.filled(lake.dataset) == ["x"]
         lake.publish(frame("generated", 3, good=True).drop("x"))
         assert lake.read().select("id", "x").rows() == [(3, 30)]
 

@@ -176,9 +176,11 @@ def test_types_that_polars_lacks_are_read_as_what_holds_them(store: PostgresStor
 def test_what_is_read_can_be_written_back(store: PostgresStore) -> None:
     """Texts go into the table's own types, and what is too long for them is refused, never cut."""
     store.sql(
-        "CREATE TYPE color AS ENUM ('red')",
+        """CREATE TYPE color AS ENUM ('red')""",
+        """CREATE TYPE "Odd (3)" AS ENUM ('x')""",
         """CREATE TABLE odd (id uuid, json jsonb, color color, colors color[], span interval, free numeric, bits bit(3),
-        limited varchar(3), padded char(3), address inet, at timestamp(3), cents numeric(10,2), ids uuid[])""",
+        limited varchar(3), padded char(3), address inet, at timestamp(3), cents numeric(10,2), ids uuid[],
+        named "Odd (3)", names "Odd (3)"[])""",
     )
     frame = pl.DataFrame(
         {
@@ -195,6 +197,8 @@ def test_what_is_read_can_be_written_back(store: PostgresStore) -> None:
             "at": pl.Series([datetime(2013, 1, 2)], dtype=pl.Datetime("us")),
             "cents": pl.Series([Decimal("1.50")], dtype=pl.Decimal(10, 2)),
             "ids": [["00000000-0000-0000-0000-000000000001"]],
+            "named": ["x"],
+            "names": [["x", None]],
         }
     )
     store.publish(table("odd"), frame)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import unquote
 
 import polars as pl
 from deltalake import DeltaTable
 from deltalake.transaction import AddAction, RemoveAction
 
-from flowpipe.adapters import Publication
+from flowpipe.adapters import Publication, StagedFile
 from flowpipe.adapters.delta import schema as types
 from flowpipe.adapters.delta.bounds import Bounds
 from flowpipe.adapters.delta.files import add_action
@@ -25,14 +25,28 @@ _UNAMBIGUOUS = re.compile(r"(?:[A-Za-z0-9_./=-]|%25)*")
 
 
 def added(
-    publication: Publication, folder: Folder, properties: Mapping[str, str | None], required: set[str]
+    publications: Sequence[Publication], folder: Folder, properties: Mapping[str, str | None], required: set[str]
 ) -> list[AddAction]:
-    """The staged files of a publication as the log names them; `required` are the columns without NULL.
+    """The staged files of publications as the log names them; `required` are the columns without NULL.
 
     Raises:
         DataError: a value that the table does not allow.
         PublishError: a staged file is not there or not what it should be.
     """
+
+    def action(item: tuple[Publication, StagedFile]) -> AddAction:
+        publication, file = item
+        try:
+            return add_action(file, folder, publication.staged.schema, properties, required)
+        except FileNotFoundError as error:
+            raise gone(publication, error.filename or str(error)) from error
+
+    for publication in publications:
+        _refuse_partitions(publication)
+    return folder.map(action, [(one, file) for one in publications for file in one.staged.files if file.rows])
+
+
+def _refuse_partitions(publication: Publication) -> None:
     schema = publication.staged.schema
     for column in publication.dataset.config.partition_by:
         if type(schema.get(column)) not in types.HIVE_TYPES:
@@ -40,12 +54,6 @@ def added(
                 f'cannot partition by "{column}" of type {schema.get(column)}',
                 hint="partition by a column of type String, Date, Boolean or a signed integer",
             )
-    try:
-        return [
-            add_action(file, folder, schema, properties, required) for file in publication.staged.files if file.rows
-        ]
-    except FileNotFoundError as error:
-        raise gone(publication, error.filename or str(error)) from error
 
 
 def gone(publication: Publication, path: str) -> PublishError:

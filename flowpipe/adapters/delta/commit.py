@@ -71,7 +71,7 @@ def _create(publication: Publication, folder: Folder) -> list[Publication]:
     properties = table_properties(schema, config.partition_by)
     # Rows that delete, and several moments of one key, are worked out against a table.
     direct = config.delete_when is None and config.mode != "snapshot"
-    adds = added(publication, folder, properties, set()) if direct else []
+    adds = added([publication], folder, properties, set()) if direct else []
     commit = CommitProperties(custom_metadata={MARK: publication.state.run}, max_commit_retries=0)
     folder.sync(folder.within(each.path) for each in adds)
     try:
@@ -168,9 +168,7 @@ def _commit(
     batch = [one for number, one in enumerate(publications) if number in whole] or [publications[0]]
     mode = "overwrite" if overwrites else config.mode
     required = {field.name for field in table.schema().fields if not field.nullable}
-    adds = [
-        each for one in batch if whole for each in added(one, folder, table.metadata().configuration, required)
-    ]  # fmt: skip
+    adds = added(batch, folder, table.metadata().configuration, required) if whole else []
     folder.sync(folder.within(each.path) for each in adds)
     properties = record(batch, folder, version, log.clean_since(version, overwrites=overwrites), mode)
     if whole:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 from uuid import uuid4
 
@@ -19,6 +20,10 @@ from fsspec.implementations.local import LocalFileSystem
 
 from flowpipe.errors import FlowpipeError
 from flowpipe.objectstore import explain, filesystem, is_remote, polars_options
+
+_AT_ONCE = 16
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,13 @@ class Folder:
         with self.reaching():
             found = self.fs.find(self.within(*below), detail=True)
         return [(path, _moment(info)) for path, info in found.items()]
+
+    def map(self, ask: Callable[[T], U], items: Sequence[T]) -> list[U]:
+        """Ask something of many files: one after the other here, several at once of an object store."""
+        if isinstance(self.fs, LocalFileSystem) or len(items) < 2:
+            return [ask(item) for item in items]
+        with ThreadPoolExecutor(_AT_ONCE) as pool, self.reaching():
+            return list(pool.map(ask, items))
 
     def log_names(self) -> list[str]:
         """The names of the files in the log's folder."""

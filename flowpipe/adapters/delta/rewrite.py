@@ -84,7 +84,9 @@ class Rewrite:
         merger = self._merger(rows, config.key)
         if config.delete_when:
             merger = merger.when_matched_delete(_and(f"source.{identifier(_DELETES)}", newer))
-        merger = merger.when_matched_update_all(_and(stays, newer), except_cols=[_DELETES])
+        # A column that the rows lack keeps its values.
+        absent = [name for name in self.columns if name not in self.publication.staged.schema]
+        merger = merger.when_matched_update_all(_and(stays, newer), except_cols=[_DELETES, *absent])
         merger = merger.when_not_matched_insert_all(stays, except_cols=[_DELETES])
         if config.missing == "delete":
             merger = merger.when_not_matched_by_source_delete(self.bounds.qualified("target") if self.bounds else None)

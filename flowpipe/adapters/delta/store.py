@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -169,6 +169,11 @@ class Delta:
         lost = folder.lost(log.table)
         return {key: Held(one.state, lost) if lost and one.state else one for key, one in held.items()}
 
+    def filled(self, dataset: Dataset) -> Collection[str]:
+        """The generated columns of a table that others made."""
+        log = self._log(self._folder(dataset))
+        return () if log is None else types.generated(log.table)
+
     def widens(self, now: pl.DataType, new: pl.DataType) -> bool:  # noqa: ARG002
         """No: delta-rs adds columns, but does not change the type of one that is there (Delta's type widening)."""
         return False
@@ -178,7 +183,7 @@ class Delta:
         if not staged.files:
             return True
         folder = self._folder_of(staged.files[0].path)
-        return all(folder.exists(folder.path_of(file.path)) for file in staged.files)
+        return all(folder.map(lambda file: folder.exists(folder.path_of(file.path)), staged.files))
 
     def discard(self, staged: Staged) -> None:
         """Remove staged files that the log of their table does not name."""

@@ -177,7 +177,9 @@ class Server:
         try:
             connection = self._idle[driver].pop() if self._idle[driver] else self._connect(driver)
         except Exception as error:
-            raise _refused(driver, error, lost=True) from error
+            if refusal := driver.refusal(error):
+                raise Refused(refusal, lost=True) from error
+            raise
         cursor = connection.cursor()
         session = self._session(cursor)
         try:
@@ -186,7 +188,9 @@ class Server:
             connection.commit()
         except BaseException as error:
             lost = not self._back_out(driver, connection, cursor)
-            raise _refused(driver, error, session.doing, lost=lost) from error
+            if refusal := driver.refusal(error):
+                raise Refused(refusal, session.doing, lost=lost) from error
+            raise
         if session.spent:
             _close(connection)
         else:
@@ -224,14 +228,6 @@ class Server:
         cursor.close()
         connection.commit()
         return connection
-
-
-def _refused(
-    driver: _Driver, error: BaseException, doing: tuple[str, str] | None = None, *, lost: bool
-) -> BaseException:
-    """An error of a driver as a refusal; any other as it is."""
-    refusal = driver.refusal(error)
-    return error if refusal is None else Refused(refusal, doing, lost=lost)
 
 
 def _close(connection: Any) -> None:

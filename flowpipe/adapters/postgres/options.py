@@ -26,6 +26,7 @@ _SETTINGS = {
     "TimeZone": "UTC",
     "DateStyle": "ISO, YMD",
     "IntervalStyle": "postgres",
+    "default_transaction_isolation": "read committed",
     "client_connection_check_interval": "5s",
     "tcp_keepalives_idle": "60",
     "tcp_keepalives_interval": "10",

@@ -102,11 +102,8 @@ class Postgres(Database):
         """Whether a slice holds no row."""
 
         def look(session: Session, found: Table) -> bool:
-            source, condition = (
-                selection.source(dataset, self._schema),
-                tables.condition(dataset, part, found.columns),
-            )
-            return not session.rows(sql.select(source, ["1"], condition, limit=1))
+            condition = tables.condition(dataset, part, found.columns)
+            return not session.rows(sql.select(selection.source(dataset, self._schema), ["1"], condition, limit=1))
 
         with contextlib.suppress(Missing):
             return self._ask(dataset, part, look)
@@ -146,7 +143,9 @@ class Postgres(Database):
 
     def maintain(self, dataset: Dataset, upkeep: Upkeep) -> Sequence[str]:
         """Give the space of removed rows back, and let the planner know the rows that are there."""
-        name = str(dataset.config.table)
+        name = dataset.config.table
+        if name is None or self.schema(dataset) is None:
+            return []
         if upkeep.dry_run:
             return [f"table {name} would be vacuumed and analyzed"]
         self._server.alone(f"VACUUM (ANALYZE) {sql.qualified(name, self._schema)}")

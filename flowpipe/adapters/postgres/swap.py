@@ -16,6 +16,10 @@ _LOST = """SELECT 'trigger ' || tgname FROM pg_trigger WHERE tgrelid = $1::regcl
     UNION ALL SELECT 'rule ' || rulename FROM pg_rewrite WHERE ev_class = $1::regclass
     UNION ALL SELECT 'foreign key ' || conname FROM pg_constraint
         WHERE contype = 'f' AND $1::regclass IN (conrelid, confrelid)
+    UNION ALL SELECT 'its storage parameters' FROM pg_class
+        WHERE oid = $1::regclass AND (reloptions IS NOT NULL OR reltablespace <> 0 OR relpersistence <> 'p')
+    UNION ALL SELECT 'publication ' || pubname FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
+        WHERE prrelid = $1::regclass
     UNION ALL SELECT 'its parts or parents' FROM pg_inherits WHERE $1::regclass IN (inhparent, inhrelid)
     UNION ALL SELECT 'view ' || r.ev_class::regclass FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid
         WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass

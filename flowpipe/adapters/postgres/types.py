@@ -131,8 +131,8 @@ def written(name: str, kind: str, staged: str) -> str:
 
 
 def _plain(kind: str) -> str:
-    """An SQL type without length and precision."""
-    return re.sub(r"\([^)]*\)", "", kind)
+    """An SQL type without length and precision; a quoted name has none."""
+    return kind if '"' in kind else re.sub(r"\([^)]*\)", "", kind)
 
 
 def _untyped(kind: str) -> str:
