@@ -1,4 +1,4 @@
-"""What the command prints: `python -m benchmarks [NAME ...] [--runs N]`, one table; it fails if a target is missed."""
+"""What the command prints: `python -m benchmarks [NAME ...]`, one table; it fails if a target is missed."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 
-from benchmarks import groupby, nodes, start, tpch
-from benchmarks.measure import Row
+from benchmarks import groupby, memory, nodes, partitions, sinks, start, tpch
+from benchmarks.measure import Options, Row
 
-BENCHMARKS: dict[str, Callable[[int], Iterator[Row]]] = {
+BENCHMARKS: dict[str, Callable[[Options], Iterator[Row]]] = {
     "start": start.rows,
     "groupby": groupby.rows,
     "nodes": nodes.rows,
     "tpch": tpch.rows,
+    "sinks": sinks.rows,
+    "partitions": partitions.rows,
+    "memory": memory.rows,
 }
-LINE = "{:<36} {:>10} {:>10} {:>7} {:>12} {:>4}"
+LINE = "{:<56} {:>10} {:>10} {:>7} {:>12} {:>4}"
 
 
 def show(row: Row) -> str:
@@ -25,8 +28,8 @@ def show(row: Row) -> str:
     return LINE.format(
         f"{row.name} ({row.unit})",
         f"{row.flowpipe:.2f}",
-        f"{row.baseline:.2f}",
-        f"{row.ratio:.2f}",
+        "" if row.baseline is None else f"{row.baseline:.2f}",
+        "" if row.ratio is None else f"{row.ratio:.2f}",
         target,
         "" if row.limit is None else "yes" if row.ok else "NO",
     )
@@ -37,6 +40,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Ratios of medians, measured in turns.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}; all by default")
     parser.add_argument("--runs", type=int, default=5, help="counted runs of each command (5)")
+    parser.add_argument("--scale", type=float, help="TPC-H scale factor of sinks (1) and memory (10)")
     options = parser.parse_args()
     for name in options.names:
         if name not in BENCHMARKS:
@@ -44,7 +48,7 @@ def main() -> int:
     print(LINE.format("", "flowpipe", "baseline", "ratio", "target", "ok"))
     missed = 0
     for name in options.names or BENCHMARKS:
-        for row in BENCHMARKS[name](options.runs):
+        for row in BENCHMARKS[name](Options(options.runs, options.scale)):
             print(show(row), flush=True)
             missed += not row.ok
     return 1 if missed else 0

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Literal
@@ -21,18 +21,29 @@ FLOWPIPE = (PYTHON, "-m", "flowpipe")
 
 
 @dataclass(frozen=True)
+class Options:
+    """What the command was given: counted runs, and the scale factor of TPC-H where a benchmark has not just one."""
+
+    runs: int = 5
+    scale: float | None = None
+
+
+@dataclass(frozen=True)
 class Command:
     """What one run starts.
 
     `project` is copied, with `inputs` linked into its `data/landing/`, to a folder of its own that the run works in;
     None means the repository. `reports` says that the last line the child prints is a number, the seconds or
-    microseconds it measured itself.
+    microseconds it measured itself. `group` is a control group that the child belongs to. `environment` is added to
+    this process's.
     """
 
     args: Sequence[str]
     project: Path | None = None
     inputs: Sequence[Path] = ()
     reports: bool = False
+    group: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -47,22 +58,26 @@ class Sample:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; `limit` bounds the ratio, or with `bounds="value"` what flowpipe took."""
+    """One line of the table; `limit` bounds the ratio, or with `bounds="value"` what flowpipe took.
+
+    A `baseline` of None: there is nothing to compare with.
+    """
 
     name: str
     unit: str
     flowpipe: float
-    baseline: float
+    baseline: float | None = None
     limit: float | None = None
     bounds: Literal["ratio", "value"] = "ratio"
 
     @property
-    def ratio(self) -> float:
-        return self.flowpipe / self.baseline
+    def ratio(self) -> float | None:
+        return None if self.baseline is None else self.flowpipe / self.baseline
 
     @property
     def ok(self) -> bool:
-        return self.limit is None or (self.ratio if self.bounds == "ratio" else self.flowpipe) <= self.limit
+        bounded = self.ratio if self.bounds == "ratio" else self.flowpipe
+        return self.limit is None or bounded is None or bounded <= self.limit
 
 
 def alternately(commands: Mapping[str, Command], runs: int) -> dict[str, Sample]:
@@ -70,7 +85,7 @@ def alternately(commands: Mapping[str, Command], runs: int) -> dict[str, Sample]
 
     A first round is not counted: it fills the page cache and writes the bytecode.
     """
-    rounds = [{name: _run(command) for name, command in commands.items()} for _ in range(runs + 1)][1:]
+    rounds = [{name: once(command) for name, command in commands.items()} for _ in range(runs + 1)][1:]
     return {name: _median([samples[name] for samples in rounds]) for name in commands}
 
 
@@ -83,7 +98,12 @@ def _median(samples: Sequence[Sample]) -> Sample:
     )
 
 
-def _run(command: Command) -> Sample:
+def once(command: Command) -> Sample:
+    """Run a command, in a fresh copy of its project.
+
+    Raises:
+        SystemExit: it failed.
+    """
     with tempfile.TemporaryDirectory(dir=_scratch()) as folder:
         cwd = REPOSITORY if command.project is None else _copy(command, Path(folder) / "project")
         return _measure(command, cwd)
@@ -106,10 +126,17 @@ def _copy(command: Command, folder: Path) -> Path:
 
 def _measure(command: Command, cwd: Path) -> Sample:
     # The peak that wait4 tells survives exec, so this process must stay small: it imports no data library.
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "HAMILTON_AUTOLOAD_EXTENSIONS": "0"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(REPOSITORY),
+        "HAMILTON_AUTOLOAD_EXTENSIONS": "0",
+        **command.environment,
+    }
+    joining = ("sh", "-c", f'echo $$ > {command.group}/cgroup.procs && exec "$@"', "sh") if command.group else ()
+    args = [*joining, *command.args]
     with tempfile.TemporaryFile(mode="w+", encoding="utf-8") as output:
         started = time.perf_counter()
-        child = subprocess.Popen(command.args, cwd=cwd, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        child = subprocess.Popen(args, cwd=cwd, env=environment, stdout=output, stderr=subprocess.STDOUT)
         _, status, usage = os.wait4(child.pid, 0)
         wall = time.perf_counter() - started
         child.returncode = os.waitstatus_to_exitcode(status)

@@ -127,6 +127,7 @@ class Defaults(Model):
     config: dict[str, Any] = Field(default_factory=dict)
     retry: RetryConfig = RetryConfig()
     executor: ExecutorConfig = ExecutorConfig()
+    memory_budget: Bytes | None = Field(None, description="memory for rows, such as `2GB`; what is more goes to disk")
 
 
 class ProjectConfig(Model):
@@ -143,7 +144,6 @@ class ProfileConfig(Defaults):
 
     extends: str | None = None
     protected: bool = Field(False, description="inherits no stores")
-    memory_budget: Bytes | None = Field(None, description="memory for rows, such as `2GB`; what is more goes to disk")
     stores: dict[Name, dict[str, Any]] = Field(default_factory=dict)
 
 
@@ -153,6 +153,7 @@ class Tree(Model):
     project: ProjectConfig
     stores: dict[Name, StoreConfig]
     executor: ExecutorConfig
+    memory_budget: Bytes | None = None
     catalog: dict[DatasetName, DatasetConfig]
     pipelines: dict[Name, PipelineConfig]
 
@@ -175,6 +176,8 @@ class Configuration:
     document: Document = field(repr=False)
     problems: tuple[Problem, ...] = ()
     flawed: frozenset[str] = frozenset()
+    memory_budget: int | None = None
+    """In bytes; None: the engines take what they like."""
 
     def where(self, *path: str | int) -> Where | None:
         """The place of a value, or of what is nearest around it, such as `("catalog", "flights", "mode")`."""

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import polars as pl
 
+from flowpipe import memory
 from flowpipe.partition import Window
 from flowpipe.stop import interruptibly
 
@@ -85,7 +86,9 @@ def present(frame: pl.LazyFrame, kind: Kind, spool: Path) -> Any:
     # A relation is read as often as its user likes, a stream only once: so it stands on a file.
     path = _fresh(spool)
     interruptibly(lambda: frame.sink_parquet(path))
-    return duckdb.connect().read_parquet(str(path))
+    connection = duckdb.connect(config={"temp_directory": str(spool)})
+    memory.bound(connection)
+    return connection.read_parquet(str(path))
 
 
 def collected(frame: pl.LazyFrame) -> pl.DataFrame:

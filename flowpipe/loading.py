@@ -21,10 +21,12 @@ from flowpipe.config import (
 )
 from flowpipe.datasets import DatasetConfig, flaws
 from flowpipe.errors import ConfigError, Problem, Where, redact, unknown
+from flowpipe.fields import size
 from flowpipe.layers import at, join, layered, merge, under, value
 from flowpipe.validation import problem, validate
 
 _FLAG_SECTIONS = ("params", "config", "retry", "executor", "stores")
+_FLAG_VALUES = ("memory_budget",)
 _PIPELINE_SECTIONS = ("params", "config", "retry")
 _SECRET_KEYS = frozenset(("dsn", "password", "options"))
 
@@ -86,6 +88,7 @@ def load_valid(
         document=tree,
         problems=tuple(problems),
         flawed=flawed,
+        memory_budget=size(result.memory_budget) if result.memory_budget else None,
     )
 
 
@@ -135,9 +138,12 @@ class _Sources:
             where = Where(f"--set {text}")
             key, equals, given = text.partition("=")
             section, *names = key.split(".")
-            if section not in _FLAG_SECTIONS:
-                self.problems.append(unknown("section", section, _FLAG_SECTIONS, where))
-            elif not equals or not names or "" in names:
+            if section in _FLAG_VALUES and (names or not equals):
+                hint = "write it like --set memory_budget=2GB"
+                self.problems.append(Problem(f'"{text}" is not {section}=VALUE', where, hint))
+            elif section not in (*_FLAG_SECTIONS, *_FLAG_VALUES):
+                self.problems.append(unknown("section", section, (*_FLAG_SECTIONS, *_FLAG_VALUES), where))
+            elif section in _FLAG_SECTIONS and (not equals or not names or "" in names):
                 hint = "write it like --set params.late_minutes=20"
                 self.problems.append(Problem(f'"{text}" is not SECTION.KEY=VALUE', where, hint))
             else:
@@ -171,12 +177,14 @@ def _tree(
     executors = [
         under(found, "executor") for layer in (defaults, profile, flags) if (found := _part(layer, "executor"))
     ]
+    budgets = [found for layer in (defaults, profile, flags) if (found := _part(layer, "memory_budget"))]
     zone = at(project, "timezone")
     return join(
         {
             "project": project,
             "stores": layered(*(at(document, "stores") for document in (*profiles[first:], flags))),
             "executor": at(layered(*executors), "executor") or Document(""),
+            **({"memory_budget": budgets[-1]} if budgets else {}),
             "catalog": _catalog(catalog, zone),
             "pipelines": join(
                 {name: _pipeline(each, zone, defaults, profile, flags) for name, each in pipelines.items()}
@@ -196,6 +204,7 @@ def _valid(tree: Document) -> Tree:
     return Tree.model_construct(
         project=validate(ProjectConfig, tree.data["project"], tree, ("project",))[0] or ProjectConfig(name=""),
         executor=validate(ExecutorConfig, tree.data["executor"], tree, ("executor",))[0] or ExecutorConfig(),
+        memory_budget=None,
         stores=parts("stores", StoreConfig),
         catalog=parts("catalog", DatasetConfig),
         pipelines=parts("pipelines", PipelineConfig),

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from flowpipe import executors, loading, pipeline, plan, upkeep
+from flowpipe import executors, loading, memory, pipeline, plan, upkeep
 from flowpipe.binding import Binder
 from flowpipe.bound import Bound
 from flowpipe.catalog import Catalog
@@ -96,8 +96,7 @@ class Project:
         """
         now = datetime.now(UTC)
         self._select(selection, now)
-        state = profile_state(self.configuration.root, self.profile)
-        with locked(state, wait), Ledger(ledger_path(self.configuration.root)) as ledger:
+        with self._alone(wait) as state, Ledger(ledger_path(self.configuration.root)) as ledger:
             ledger.sweep()
 
             def emit(record: Record) -> None:
@@ -123,8 +122,7 @@ class Project:
             LockedError: a run is at work.
         """
         datasets = upkeep.written(list(self.check().values()), names)
-        state = profile_state(self.configuration.root, self.profile)
-        with self._hiding_secrets(), locked(state, timedelta(0)):
+        with self._hiding_secrets(), self._alone(timedelta(0)) as state:
             try:
                 intents = Intents(state / "intents")
                 yield from upkeep.maintain(datasets, self.catalog, intents, retention, dry_run=dry_run)
@@ -145,6 +143,13 @@ class Project:
             emit=emit,
             stop=stop,
         )
+
+    @contextmanager
+    def _alone(self, wait: timedelta) -> Iterator[Path]:
+        """Hold the profile's lock and keep to its memory; gives the folder of its state."""
+        state = profile_state(self.configuration.root, self.profile)
+        with locked(state, wait), memory.bounded(self.configuration.memory_budget, state / "spill"):
+            yield state
 
     @contextmanager
     def _hiding_secrets(self) -> Iterator[None]:

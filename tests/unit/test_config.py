@@ -180,7 +180,7 @@ EVERY_MISTAKE = """\
 --set params..a=1: "params..a=1" is not SECTION.KEY=VALUE
   hint: write it like --set params.late_minutes=20
 --set x=1: unknown section "x"
-  hint: known: config, executor, params, retry, stores
+  hint: known: config, executor, memory_budget, params, retry, stores
 conf/catalog.yml:1:18: unknown store "landin"
   hint: did you mean "landing"? known: landing
 conf/catalog.yml:1:35: path and table exclude each other
@@ -438,3 +438,25 @@ def test_what_is_no_duration(text: str) -> None:
 
 def test_redaction_takes_the_longest_first_and_leaves_the_shortest() -> None:
     assert redact("password passw on 5432", ["passw", "password", "on", "5432", ""]) == "*** *** on ***"
+
+
+def test_the_memory_budget_is_the_strongest_of_flag_profile_and_project(make: Make) -> None:
+    stores = "stores:\n  landing: {adapter: files, url: data}\n"
+    root = make({})
+    assert load(root).memory_budget is None
+    root = make({"project.yml": "name: demo\ndefaults: {memory_budget: 1GB}\n"})
+    assert load(root).memory_budget == 10**9
+    root = make({"profiles/dev.yml": f"{stores}memory_budget: 1.5GB\n"})
+    assert load(root).memory_budget == 1_500_000_000
+    assert load(root, sets=["memory_budget=500MB"]).memory_budget == 5 * 10**8
+
+
+def test_a_memory_budget_that_is_no_size_is_told_in_its_place(make: Make) -> None:
+    root = make({"profiles/dev.yml": "stores: {landing: {adapter: files, url: data}}\nmemory_budget: much\n"})
+    (told,) = problems(root)
+    assert told == ('conf/profiles/dev.yml:2:16: "much" is not a size\n  hint: write it like 512MB or 2GB')
+    (told,) = problems(make(DEMO), sets=["memory_budget.rows=2GB"])
+    assert told == (
+        '--set memory_budget.rows=2GB: "memory_budget.rows=2GB" is not memory_budget=VALUE\n'
+        "  hint: write it like --set memory_budget=2GB"
+    )

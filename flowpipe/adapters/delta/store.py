@@ -164,6 +164,8 @@ class Delta:
         if dataset.config.mode == "append":
             # What was appended once is not appended again, whoever has deleted from the table since.
             return {key: Held(one.state) for key, one in held.items()}
+        if not any(one.state for one in held.values()):
+            return held  # a backfill would list the files of the table once for each of its windows
         lost = folder.lost(log.table)
         return {key: Held(one.state, lost) if lost and one.state else one for key, one in held.items()}
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import duckdb
 
+from flowpipe import memory
 from flowpipe.errors import FlowpipeError, PublishError
 
 _URL = re.compile(r"'([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
@@ -76,6 +77,7 @@ class File:
             with self._opening:
                 if self._connection is None:
                     self._connection = duckdb.connect(str(self.path))
+                    memory.bound(self._connection)
                 cursor = self._connection.cursor()
                 self._users += 1
             try:
