@@ -113,3 +113,6 @@ def _missing_flaws(dataset: Mapping[str, Any], mode: Any) -> Iterator[Flaw]:
     if missing == "close" and dataset.get("effective", "run_time") != "run_time":
         hint = "a row that is not there says no time: use `effective: run_time`"
         yield Flaw(("missing",), "missing: close goes with effective: run_time only", hint)
+    if missing == "close" and dataset.get("partition") is not None:
+        hint = "take `partition:` out, and let one step see all keys"
+        yield Flaw(("missing",), "missing: close needs all keys, and a window has some of them", hint)

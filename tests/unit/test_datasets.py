@@ -64,6 +64,15 @@ def test_what_goes_together(given: dict[str, object]) -> None:
             ],
         ),
         (
+            SNAPSHOT | {"missing": "close", "max_deleted": 1, "partition": {"every": "month", "column": "day"}},
+            [
+                (
+                    "missing: close needs all keys, and a window has some of them",
+                    "take `partition:` out, and let one step see all keys",
+                )
+            ],
+        ),
+        (
             MERGE | {"schema_change": "replace"},
             [
                 (
