@@ -247,6 +247,8 @@ def _duration(flag: str, text: str) -> timedelta:
 def main() -> None:
     """The console script."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    # delta-rs writes every try that failed to stderr, in a form of its own; what comes of it is told by flowpipe.
+    os.environ.setdefault("RUST_LOG", "error")
     code = run_command(arguments, debug="--debug" in sys.argv)
     sys.stdout.flush()
     sys.stderr.flush()

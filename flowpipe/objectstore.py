@@ -143,7 +143,8 @@ def explain(error: Exception) -> tuple[str, str | None]:
     """
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
     answer = re.search(r"<Code>(\w+)</Code>.*?<Message>([^<]*)</Message>", text, re.DOTALL)
-    if "169.254.169.254" in text or type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
+    asked = "169.254.169.254" in text or "error occurred while loading credentials" in text
+    if asked or type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
         return "no credentials were found", (
             "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or the store's options `key` and `secret`"
         )

@@ -121,3 +121,14 @@ def test_every_library_reads_what_the_others_wrote(s3_server: S3Server) -> None:
     assert fs.size(f"{path}/x.parquet") > 0
     assert fs.exists(f"{path}/t/_delta_log/{0:020}.json")
     assert DeltaTable(f"{url}/t", storage_options=polars_options(url, settings)).version() == 0
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["Kernel error\n -> an error occurred while loading credentials", "GET http://169.254.169.254/latest: refused"],
+)
+def test_credentials_that_are_nowhere_are_told_as_such(said: str) -> None:
+    assert objectstore.explain(OSError(said)) == (
+        "no credentials were found",
+        "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or the store's options `key` and `secret`",
+    )
