@@ -65,7 +65,12 @@ class Scene:
                 break
             if life is None or life.generation == LAST:
                 life = self._new(life)
+            wrong = len(score.differences)
             score.kills += self._disturb(life, first, min(IN_A_ROW, kills - score.kills), chosen, score)
+            if len(score.differences) > wrong:
+                # A table that is wrong stays wrong: the next kill is told by itself.
+                life.end()
+                life = None
         if life:
             life.end()
         return score
