@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import polars as pl
 
@@ -60,3 +61,22 @@ def changes(
         found += [f"column {name} is not in the table" for name in new if name not in now]
         found += [f"column {name} of the table is not in the new rows" for name in now if name not in new]
     return found
+
+
+def clash(names: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Two columns, or two fields of one struct at any depth, whose names differ only in case.
+
+    >>> clash({"a": pl.Int64(), "b": pl.List(pl.Struct({"x": pl.Int64(), "X": pl.Int64()}))})
+    ('x', 'X')
+    """
+    seen: dict[str, str] = {}
+    for name, dtype in names.items():
+        other = seen.setdefault(name.casefold(), name)
+        if other != name:
+            return other, name
+        inner: Any = dtype  # inside nested types Polars also takes a class, such as pl.Int64
+        while isinstance(inner, (pl.List, pl.Array)):
+            inner = inner.inner
+        if isinstance(inner, pl.Struct) and (found := clash({field.name: field.dtype for field in inner.fields})):
+            return found
+    return None

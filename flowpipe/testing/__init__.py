@@ -1,1 +1,20 @@
 """What tests of pipelines and adapters need: real servers on this machine, and the suite every adapter must pass."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flowpipe.testing.suite import AdapterSuite as AdapterSuite
+    from flowpipe.testing.suite import Store as Store
+
+__all__ = ["AdapterSuite", "Store"]
+
+
+def __getattr__(name: str) -> Any:
+    # Only when it is asked for: it needs pytest and hypothesis, the servers do not.
+    if name in __all__:
+        from flowpipe.testing import suite
+
+        return getattr(suite, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -121,3 +121,15 @@ def test_a_whole_dataset_among_slices(tmp_path: Path) -> None:
     staged = [lake.stage(rows(1, 1), WHOLE), lake.stage(rows(1, 2), WHOLE, fingerprint="f2")]
     lake.store.publish_all(staged)
     assert everyone_reads(lake.path, "id")["id"].to_list() == [2]
+
+
+def test_hive_partitions_go_together(tmp_path: Path) -> None:
+    lake = Lake(tmp_path, {**MONTHLY, "partition_by": ["day"]})
+    for fingerprint, plus in (("f1", 0), ("f2", 10)):
+        staged = [
+            lake.stage(rows(number, number + plus), part(number), fingerprint=fingerprint) for number in (1, 2, 3)
+        ]
+        lake.store.publish_all(staged)
+    assert lake.table.version() == 2
+    assert everyone_reads(lake.path, "id")["id"].to_list() == [11, 12, 13]
+    assert len(lake.table.partitions()) == 3

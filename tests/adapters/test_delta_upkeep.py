@@ -144,3 +144,15 @@ def test_durability(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durability:
     store.publish(dataset(), suite.rows("2013-01", 2), fingerprint="f2")
     assert bool(synced) == (durability == "fsync")
     assert store.ids(dataset()) == [2]
+
+
+def test_all_that_a_reader_opens_is_made_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake, synced = Lake(tmp_path, MONTHLY), set[str]()
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.add(str(Path(f"/proc/self/fd/{handle}").readlink())))
+    for number in range(1, 13):
+        lake.publish(rows(number, number), month(f"2013-{number:02}"))
+    log = {str(path) for path in (lake.path / "_delta_log").iterdir()}
+    assert len(log) == 14, "twelve entries, a checkpoint and what names it"
+    assert log | set(map(str, lake.path.glob("*.parquet"))) | set(map(str, lake.path.glob("_flowpipe/*"))) <= {
+        path.replace("/.", "/").rpartition(".json.")[0] + ".json" if ".json." in path else path for path in synced
+    }

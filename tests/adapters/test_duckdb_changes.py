@@ -100,7 +100,7 @@ def test_a_table_that_is_made_anew_stays_when_the_publish_fails(store: Store) ->
     store.publish(table(), rows("2013-01", 1, 2))
     said = refused(store, dataset, pl.DataFrame({"n": [1]}), PublishError)
     assert said == (
-        "dataset delays: after_publish failed, nothing was published: "
+        "dataset delays: statement 1 of after_publish failed, nothing was published: "
         'Parser Error: syntax error at or near "SELEKT"\n  hint: mend `SELEKT 1`'
     )
 
@@ -115,8 +115,8 @@ def test_after_publish_commits_with_the_rows(store: Store) -> None:
     assert store.held(dataset) == Held(published.state)
     failing = table(after_publish=[note, "INSERT INTO nowhere VALUES (1)"])
     assert refused(store, failing, rows("2013-01", 3, 4, 5), PublishError) == (
-        "dataset delays: after_publish failed, nothing was published: Catalog Error: Table with name nowhere does not "
-        "exist!\n  hint: mend `INSERT INTO nowhere VALUES (1)`"
+        "dataset delays: statement 2 of after_publish failed, nothing was published: Catalog Error: "
+        "Table with name nowhere does not exist!\n  hint: mend `INSERT INTO nowhere VALUES (1)`"
     )
     assert run_sql(store, "FROM log") == [[(2,)]]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
@@ -159,13 +157,6 @@ def _frame(month: int, seed: int) -> pl.DataFrame:
             "kind": ["oops" if n % (40 + seed) == 7 else "abc"[n % 3] for n in range(ROWS)],
             "amount": (numbers * seed) % 97,
         }
-    )
-
-
-def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "flowpipe", "run", *arguments], cwd=project, capture_output=True, text=True, check=False
     )
 
 

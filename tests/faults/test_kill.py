@@ -1,28 +1,44 @@
-"""A run is killed with SIGKILL between and inside all verbs of a publish; the next run makes the tables right."""
+"""Runs are killed with SIGKILL between and inside all verbs of a publish; the next run makes the tables right.
+
+Every mode of every store is killed a few times, seeded; `python -m benchmarks.faults` does so a thousand times.
+"""
 
 from __future__ import annotations
 
+import functools
 import random
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import job
 import polars as pl
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-import job
+from benchmarks.faults import targets
+from benchmarks.faults.job import FILE_MODES, TABLE_MODES, Target
+from benchmarks.faults.life import FILES, VERBS, command
+from benchmarks.faults.scene import Scene
+from flowpipe.testing.kills import NEVER, At, Ended, in_child
 
-KILLER = Path(__file__).parent / "killer.py"
-# Batches, and the projects of each; the job that also quarantines rows is slower to start.
-INSIDE = {"plain": (10, 2), "quarantine": (2, 1)}
-# The run after a kill is killed, too, and the one after that: so often, before one is let run to its end.
+KILLS = 4
+LOCAL = {target.name: target for target in targets.local()}
+ON_SERVERS = {"files on S3": FILE_MODES, "delta on S3": TABLE_MODES, "postgres": TABLE_MODES}
+MODES = {**{name: target.modes for name, target in LOCAL.items()}, **ON_SERVERS}
+
+
+@pytest.mark.parametrize(
+    ("target", "mode"), [(name, mode) for name, modes in MODES.items() for mode in modes], indirect=["target"]
+)
+def test_a_killed_run_is_mended_by_the_next_one(target: Target, mode: str, tmp_path: Path) -> None:
+    score = Scene(target, mode, tmp_path).play(KILLS, random.Random(f"{target.name} {mode}"))
+    assert [str(one) for one in score.differences] == []
+    assert score.kills == KILLS
+
+
+# Kills of a step that publishes to several tables of several stores, and how many of them in a row.
+OF_MANY = {"plain": 16, "quarantine": 12}
 IN_A_ROW = 4
-AT_RANDOM = (4, 6)
 
 
 @dataclass(frozen=True)
@@ -33,28 +49,27 @@ class Prepared:
     quarantine: bool
     undisturbed: dict[str, list[tuple[object, ...]]]
     instants: int
-    seconds: float
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(params=OF_MANY, scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Prepared:
-    base = tmp_path_factory.mktemp("faults") / "base"
-    quarantine = request.param == "quarantine"
+    base, quarantine = tmp_path_factory.mktemp("faults") / "base", request.param == "quarantine"
     job.make(base, quarantine=quarantine)
-    first = job.run(base, "--to", "2024-02")
-    assert first.returncode == 0, first.stderr
+    first = functools.partial(command, str(base), ("run", "--to", "2024-02"))
+    assert in_child(first, output=base / "output").value == 0
     job.move_on(base)
-    calm, count = base.parent / "calm", base.parent / "count"
+    calm = base.parent / "calm"
     shutil.copytree(base, calm)
-    began = time.monotonic()
-    counted = subprocess.run(
-        [sys.executable, KILLER, count, "-", "run"], cwd=calm, capture_output=True, text=True, check=False
-    )
-    assert counted.returncode == 0, counted.stderr
-    return Prepared(base, quarantine, job.tables(calm), int(count.read_text()), time.monotonic() - began)
+    counted = run(calm)
+    assert counted.value == 0
+    return Prepared(base, quarantine, job.tables(calm), counted.instants)
 
 
-@pytest.mark.parametrize("prepared", ["plain", "quarantine"], indirect=True)
+def run(project: Path, at: At = NEVER) -> Ended:
+    work = functools.partial(command, str(project), ("run",))
+    return in_child(work, at=at, files=FILES, verbs=VERBS, output=project / "output")
+
+
 def test_an_undisturbed_run_publishes_everything_once(prepared: Prepared) -> None:
     months = [pl.read_parquet(prepared.base / f"data/landing/events/2024-{month:02}.parquet") for month in (1, 2, 3)]
     good = job.passed(pl.concat(months), quarantine=prepared.quarantine)
@@ -69,59 +84,26 @@ def test_an_undisturbed_run_publishes_everything_once(prepared: Prepared) -> Non
     assert len(prepared.undisturbed["folder/over.csv"]) == len(prepared.undisturbed["folder/over.parquet"]) >= 3
 
 
-@pytest.mark.parametrize(
-    ("prepared", "batch"),
-    [(name, batch) for name, (batches, _) in INSIDE.items() for batch in range(batches)],
-    indirect=["prepared"],
-)
-def test_killed_inside_publish(prepared: Prepared, batch: int, tmp_path: Path) -> None:
-    batches, projects = INSIDE["quarantine" if prepared.quarantine else "plain"]
-    chosen = random.Random(batch)
-    for number in range(projects):
+def test_a_step_of_many_outputs_is_killed_and_mended(prepared: Prepared, tmp_path: Path) -> None:
+    wanted, chosen = OF_MANY["quarantine" if prepared.quarantine else "plain"], random.Random(7)
+    for number in range(wanted // IN_A_ROW):
         project, kills = tmp_path / str(number), []
         shutil.copytree(prepared.base, project)
         # Stratified: the first kill of each project has its own stretch of all that is published.
-        at = 1 + int((batch * projects + number + chosen.random()) * prepared.instants / (batches * projects))
+        at = 1 + int((number + chosen.random()) * prepared.instants * IN_A_ROW / wanted)
         for _ in range(IN_A_ROW):
-            killed = subprocess.run(
-                [sys.executable, KILLER, tmp_path / "count", str(at), "run"],
-                cwd=project,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if kills and killed.returncode == 0:
+            if not run(project, At(instant=at)).killed:
                 break  # nothing was left to be published
             kills.append(at)
-            assert killed.returncode == -signal.SIGKILL, f"instants {kills} of {prepared.instants}: {killed.stderr}"
             # Early enough to be reached, since less and less is left to be published.
-            at = chosen.randint(1, 60)
-        assert_mended(project, prepared, f"at instants {kills} of {prepared.instants}")
-
-
-@pytest.mark.parametrize(
-    ("prepared", "batch"), [("plain", batch) for batch in range(AT_RANDOM[0])], indirect=["prepared"]
-)
-def test_killed_at_a_random_time(prepared: Prepared, batch: int, tmp_path: Path) -> None:
-    chosen = random.Random(1000 + batch)
-    for number in range(AT_RANDOM[1]):
-        project = tmp_path / str(number)
-        shutil.copytree(prepared.base, project)
-        after = chosen.uniform(0.3, 1.0) * prepared.seconds
-        process = subprocess.Popen(
-            [sys.executable, "-m", "flowpipe", "run"], cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        time.sleep(after)
-        process.kill()
-        process.wait()
-        assert_mended(project, prepared, f"after {after:.2f} s of {prepared.seconds:.2f}")
-
-
-def assert_mended(project: Path, prepared: Prepared, when: str) -> None:
-    """Run again and compare every table with that of the undisturbed run."""
-    again = job.run(project)
-    assert again.returncode == 0, f"{when}: {again.stderr}"
-    found, wanted = job.tables(project), prepared.undisturbed
-    wrong = [name for name in sorted(wanted.keys() | found.keys()) if wanted.get(name) != found.get(name)]
-    assert not wrong, f"killed {when}: {wrong} differ"
-    shutil.rmtree(project)
+            at = chosen.randint(1, 200)
+        assert kills
+        assert run(project).value == 0, (project / "output").read_text()
+        found = job.tables(project)
+        wrong = [
+            name
+            for name in sorted({*prepared.undisturbed, *found})
+            if prepared.undisturbed.get(name) != found.get(name)
+        ]
+        assert not wrong, f"killed at instants {kills} of {prepared.instants}: {wrong} differ"
+        shutil.rmtree(project)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from datetime import date
 from typing import Any
@@ -13,25 +14,32 @@ from flowpipe.partition import WHOLE
 from flowpipe.project import Project
 
 Make = Callable[[dict[str, str]], ProjectFolder]
-STORES = {"duckdb": ("{adapter: duckdb, database: data/base.duckdb}", "table: out")}
-DATABASES = ["duckdb"]
+STORES = {
+    "duckdb": "{adapter: duckdb, database: data/base.duckdb}",
+    "delta": "{adapter: delta, url: data/lake}",
+    "postgres": '{adapter: postgres, dsn: "${env:WAREHOUSE_DSN}", schema: "${env:WAREHOUSE_SCHEMA}"}',
+}
+DATABASES = ["duckdb", "postgres"]
 GONE = "2 of 3 rows have a key that is not in the new rows and"
 
 
 @pytest.fixture(params=STORES)
-def store(request: pytest.FixtureRequest) -> str:
+def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "postgres":
+        server = request.getfixturevalue("postgres_server")
+        for name, value in {**server.environment, "WAREHOUSE_SCHEMA": f"modes_{uuid.uuid4().hex[:8]}"}.items():
+            monkeypatch.setenv(name, value)
     return str(request.param)
 
 
 def copying(store: str, settings: str, rows: str) -> dict[str, str]:
     """Rows of a file, copied into a dataset with settings."""
-    options, place = STORES[store]
     return {
         "conf/project.yml": "name: modes\n",
-        "conf/profiles/dev.yml": f"stores:\n  here: {{adapter: files, url: data}}\n  there: {options}\n",
+        "conf/profiles/dev.yml": f"stores:\n  here: {{adapter: files, url: data}}\n  there: {STORES[store]}\n",
         "conf/catalog.yml": (
             "rows: {store: here, path: rows.csv, options: {try_parse_dates: true}}\n"
-            f"out: {{store: there, {place}, {settings}}}\n"
+            f"out: {{store: there, table: out, {settings}}}\n"
         ),
         "conf/pipelines/copy.yml": "modules: [same]\nwrites: [out]\n",
         "pipelines/same.py": "import polars as pl\n\n\ndef out(rows: pl.LazyFrame) -> pl.LazyFrame:\n    return rows\n",
@@ -154,7 +162,7 @@ def test_columns_that_come_and_go(empty_project: Make, store: str) -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("store", DATABASES)
+@pytest.mark.parametrize("store", DATABASES, indirect=True)
 def test_what_is_done_after_a_publish(empty_project: Make, store: str) -> None:
     doubling = 'after_publish: ["UPDATE out SET n = n * 2", "DELETE FROM out WHERE n > 100"]'
     project = empty_project(copying(store, doubling, "n\n1\n20\n80\n"))
@@ -165,7 +173,7 @@ def test_what_is_done_after_a_publish(empty_project: Make, store: str) -> None:
     project.write(copying(store, 'after_publish: "UPDATE nowhere SET n = 1"', "n\n5\n"))
     code, errors = refused(project)
     assert code == 4
-    assert errors[0].startswith("error: dataset out: after_publish failed, nothing was published: ")
+    assert errors[0].startswith("error: dataset out: statement 1 of after_publish failed, nothing was published: ")
     assert "nowhere" in errors[0]
     assert errors[1] == "  hint: mend `UPDATE nowhere SET n = 1`"
     assert table(project, "n") == [(2,), (40,)]

@@ -244,6 +244,7 @@ def _settle(publications: Sequence[Publication], folder: Folder, version: int, u
     commit = read_commit(folder, version)
     rewritten = {unquote(path) for path in commit.added} - used if commit else ()
     folder.sync([folder.log_entry(version), *map(folder.within, rewritten)])
+    folder.sync_checkpoint(version)
     files = [file for one in publications for file in one.staged.files]
     folder.remove(folder.path_of(file.path) for file in files if folder.relative(file.path) not in used)
 

@@ -190,10 +190,21 @@ class Folder:
         for folder in folders:
             _sync(folder)
 
+    def sync_checkpoint(self, version: int) -> None:
+        """Where a commit was followed by a checkpoint, make that durable, too: who opens the table reads it first."""
+        paths = [self.within("_delta_log", name) for name in (checkpoint_name(version), "_last_checkpoint")]
+        if isinstance(self.fs, LocalFileSystem) and Path(paths[0]).exists():
+            self.sync(paths)
+
     def remove(self, paths: Iterable[str]) -> None:
         for path in paths:
             with suppress(FileNotFoundError), self.reaching():
                 self.fs.rm_file(path)
+
+
+def checkpoint_name(version: int) -> str:
+    """The file of a checkpoint that is one file."""
+    return f"{version:020}.checkpoint.parquet"
 
 
 def _moment(info: Mapping[str, Any]) -> datetime:

@@ -9,7 +9,7 @@ import polars as pl
 from deltalake import DeltaTable, Field, Schema
 from polars.datatypes import DataTypeClass
 
-from flowpipe.dtypes import changes
+from flowpipe.dtypes import changes, clash
 from flowpipe.errors import DataError, PublishError
 
 _WIDER: dict[type[pl.DataType], pl.DataType] = {
@@ -53,14 +53,9 @@ def storable(schema: Mapping[str, pl.DataType]) -> dict[str, pl.DataType]:
     >>> storable({"n": pl.UInt32(), "at": pl.Datetime("ns")})
     {'n': Int64, 'at': Datetime(time_unit='us', time_zone=None)}
     """
-    seen: dict[str, str] = {}
-    for name in schema:
-        if other := seen.get(name.lower()):
-            raise DataError(
-                f'columns "{other}" and "{name}" differ only in case, which Delta does not tell apart',
-                hint="rename one of them",
-            )
-        seen[name.lower()] = name
+    if found := clash(schema):
+        message = f'columns "{found[0]}" and "{found[1]}" differ only in case, which Delta does not tell apart'
+        raise DataError(message, hint="rename one of them")
     return {name: _stored(name, dtype) for name, dtype in schema.items()}
 
 

@@ -227,7 +227,7 @@ class Delta:
         store = self._at(self._url)
         below = PurePosixPath(store.relative(path)).parent
         for candidate in (below, *below.parents):
-            if store.exists(store.within(str(candidate), "_delta_log")):
+            if store.exists(store.within(*candidate.parts, "_delta_log")):
                 return self._at(f"{self._url}/{candidate}")
         return self._at(f"{self._url}/{below}")
 

@@ -11,7 +11,7 @@ import re
 import polars as pl
 from deltalake import DeltaTable
 
-from flowpipe.adapters.delta.folder import Folder
+from flowpipe.adapters.delta.folder import Folder, checkpoint_name
 
 _FEW = 6
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\.parquet")
@@ -57,7 +57,7 @@ def transactions(folder: Folder, version: int) -> dict[str, int] | None:
 def checkpoint_of(folder: Folder, version: int) -> pl.LazyFrame | None:
     """The actions of the latest checkpoint up to a version; None when there is none in one file."""
     number = _latest(folder, version)
-    path = f"{folder.uri}/_delta_log/{number:020}.checkpoint.parquet"
+    path = f"{folder.uri}/_delta_log/{checkpoint_name(number)}"
     return None if number < 0 else pl.scan_parquet(path, glob=False, storage_options=folder.options)
 
 

@@ -14,7 +14,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from flowpipe.adapters import Upkeep
 from flowpipe.adapters.delta.actions import files_of
-from flowpipe.adapters.delta.folder import Folder
+from flowpipe.adapters.delta.folder import Folder, checkpoint_name
 from flowpipe.adapters.delta.log import read_commit
 from flowpipe.adapters.delta.transactions import checkpoint_of, transactions
 from flowpipe.errors import PublishError
@@ -112,9 +112,10 @@ def _forgotten(table: DeltaTable, folder: Folder, upkeep: Upkeep) -> list[str]:
 def _checkpointed(table: DeltaTable, folder: Folder) -> Iterator[str]:
     table.update_incremental()
     version = table.version()
-    if folder.exists(folder.within("_delta_log", f"{version:020}.checkpoint.parquet")):
+    if folder.exists(folder.within("_delta_log", checkpoint_name(version))):
         return
     table.create_checkpoint()
+    folder.sync_checkpoint(version)
     table.cleanup_metadata()
     yield f"wrote a checkpoint at version {version}"
 

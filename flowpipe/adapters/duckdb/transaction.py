@@ -123,10 +123,11 @@ def _change(cursor: duckdb.DuckDBPyConnection, publication: Publication, table: 
         versions.refuse_too_many(dataset.config, dataset.name, *(number(cursor, query) for query in bound))
     for statement in changes.statements(publication, table, columns, source):
         cursor.execute(statement)
-    for statement in dataset.config.after_publish:
+    for which, statement in enumerate(dataset.config.after_publish, 1):
         try:
             cursor.execute(statement)
         except duckdb.Error as error:
             reason = str(error).splitlines()[0]
-            message = f"dataset {dataset.name}: after_publish failed, nothing was published: {reason}"
+            doing = f"statement {which} of after_publish failed, nothing was published"
+            message = f"dataset {dataset.name}: {doing}: {reason}"
             raise PublishError(message, hint=f"mend `{statement.strip()}`") from error

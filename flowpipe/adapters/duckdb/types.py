@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from flowpipe.dtypes import is_wider
+from flowpipe.dtypes import clash, is_wider
 from flowpipe.errors import DataError
 
 _SAME = (
@@ -47,12 +47,11 @@ def storable(schema: Mapping[str, pl.DataType]) -> Mapping[str, pl.DataType]:
     >>> storable({"carrier": pl.Categorical(), "at": pl.Datetime("ms", "Europe/Berlin")})
     {'carrier': String, 'at': Datetime(time_unit='us', time_zone='UTC')}
     """
-    seen: dict[str, str] = {}
-    for name in schema:
-        other = seen.setdefault(name.casefold(), name)
-        if other != name:
-            message = f'columns "{other}" and "{name}" differ only in case, which DuckDB does not tell apart'
-            raise DataError(message, hint="rename one of them")
+    if found := clash(schema):
+        message = f'columns "{found[0]}" and "{found[1]}" differ only in case, which DuckDB does not tell apart'
+        raise DataError(message, hint="rename one of them")
+    if "" in schema:
+        raise DataError('"" cannot be a column in DuckDB', hint="give it a name")
     return {name: _stored(name, dtype, dtype) for name, dtype in schema.items()}
 
 

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 from flowpipe import objectstore
 from flowpipe.adapters import Missing
-from flowpipe.errors import DataError, FlowpipeError, nearest
+from flowpipe.errors import FlowpipeError, nearest
 
 STAGED = ".flowpipe-"
 _MAGIC = frozenset("*?[")
@@ -30,7 +30,7 @@ _ABSENT = (FileNotFoundError, NotADirectoryError)
 _NOT_FOUND = (404, 410)
 
 
-class Unreachable(DataError):
+class Unreachable(FlowpipeError):
     """A store did not answer, or refused to."""
 
 

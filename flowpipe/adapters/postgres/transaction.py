@@ -58,7 +58,7 @@ class _Transaction:
 
     def run(self, there: Table | None) -> None:
         dataset, config, session = self.publication.dataset, self.publication.dataset.config, self.session
-        before = there.mark(session, self._place.name) if there else 0
+        before = self._mark(there)
         if config.was:
             session.rows(sql.RENAME_STATE, [dataset.name, config.was])
         whole = self.publication.slice.kind == "whole" and config.mode in {"overwrite", "replace"}
@@ -110,6 +110,12 @@ class _Transaction:
         for statement in changes.statements(publication, name, columns, source, in_place=True):
             session.rows(statement)
 
+    def _mark(self, found: Table | None) -> int:
+        """What the table holds; who only appends never asks, and pays for no look at the whole table."""
+        if found is None or self.publication.dataset.config.mode == "append":
+            return 0
+        return found.mark(self.session, self._place.name)
+
     def _refuse_cascades(self) -> None:
         """Rows of other tables are not this dataset's to delete or change.
 
@@ -124,7 +130,6 @@ class _Transaction:
             raise PublishError(message, hint=hint)
 
     def _remember(self, before: int) -> None:
-        session, state = self.session, self.publication.state
-        after = self._found().mark(session, self._place.name)
+        session, state, after = self.session, self.publication.state, self._mark(self._found())
         session.rows(sql.FOLLOW_STATE, [state.dataset, before, after])
         session.rows(sql.UPSERT_STATE, tables.state_row(state, after))

@@ -54,6 +54,7 @@ _BEYOND = {
 }
 _NUMERIC = re.compile(r"numeric\((\d+),(\d+)\)")
 LONGEST = 63
+_ITS_OWN = frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"})
 
 
 def storable(schema: Mapping[str, pl.DataType]) -> Mapping[str, pl.DataType]:
@@ -69,6 +70,8 @@ def storable(schema: Mapping[str, pl.DataType]) -> Mapping[str, pl.DataType]:
         if not name or "\0" in name or len(name.encode()) > LONGEST:
             hint = f"rename it: PostgreSQL takes names of 1 to {LONGEST} bytes, without NUL"
             raise DataError(f'"{name}" cannot be a column in PostgreSQL', hint=hint)
+        if name in _ITS_OWN:
+            raise DataError(f'every table of PostgreSQL has a column "{name}" of its own', hint="rename it")
     return {name: _stored(name, dtype) for name, dtype in schema.items()}
 
 
