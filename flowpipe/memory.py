@@ -1,7 +1,8 @@
-"""How one memory budget reaches the engines: Polars through its settings, DuckDB through its connections.
+"""How one memory budget reaches the engines: Polars by its settings, DuckDB by its connections.
 
 It bounds what an engine holds back while it sorts, joins and buffers; what is more goes to disk. The working set comes
-on top: what is being decoded, computed and encoded. It is one for the process, since Polars has one.
+on top: what is being decoded, computed and encoded. It is one for the process, since Polars has one. Merges into Delta
+tables are not bound (2026-11): the join of delta-rs fails where its build side exceeds a bound, it does not spill.
 """
 
 from __future__ import annotations
