@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import ProjectFolder
 
 from flowpipe import conffile
 from flowpipe.config import PipelineConfig, ProfileConfig, ProjectConfig
 from flowpipe.datasets import DatasetConfig
 from flowpipe.validation import validate
+from tests.conftest import ProjectFolder
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -21,9 +21,9 @@ import pytest
 
 from flowpipe.adapters import Dataset, Held, Maintainable, Missing, Upkeep
 from flowpipe.adapters.files import Files, Options, places, urls
-from flowpipe.adapters.files.folder import Folder
+from flowpipe.adapters.files.folder import Folder, Unreachable
 from flowpipe.datasets import DatasetConfig
-from flowpipe.errors import DataError, PublishError
+from flowpipe.errors import PublishError
 from flowpipe.partition import WHOLE
 from flowpipe.testing import servers
 from flowpipe.testing.suite import TYPES, AdapterSuite, Store, month, rows
@@ -287,7 +287,7 @@ def test_a_store_that_refuses_is_not_a_missing_file(s3_server: servers.S3Server,
     options = Options(url=url, options=settings(s3_server) | {"secret": "not-the-secret"})
     wrong = Store(Files(options, tmp_path), tmp_path)
     for ask in (lambda: wrong.adapter.pin(file("a.csv"), WHOLE), lambda: wrong.held(file("a.parquet"))):
-        with pytest.raises(DataError) as caught:
+        with pytest.raises(Unreachable) as caught:
             ask()
         assert "cannot be reached: PermissionError: Forbidden" in str(caught.value)
         assert str(caught.value).endswith("hint: check the store's url, credentials and network, then run again")
@@ -492,11 +492,11 @@ def test_an_http_server_that_fails_is_not_a_missing_file(served: tuple[Store, Pa
     with pytest.raises(Missing) as caught:
         store.adapter.pin(file("zzz.csv"), WHOLE)
     assert caught.value.location.endswith("/zzz.csv")
-    with pytest.raises(DataError, match=r"/broken\.csv cannot be reached: ClientResponseError: 500"):
+    with pytest.raises(Unreachable, match=r"/broken\.csv cannot be reached: ClientResponseError: 500"):
         store.adapter.pin(file("broken.csv"), WHOLE)
     (port,) = servers.free_ports(1)
     down = Files(Options(url=f"http://127.0.0.1:{port}"), Path())
-    with pytest.raises(DataError, match=r"/a\.csv cannot be reached: ClientConnector"):
+    with pytest.raises(Unreachable, match=r"/a\.csv cannot be reached: ClientConnector"):
         down.pin(file("a.csv"), WHOLE)
 
 

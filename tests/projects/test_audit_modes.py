@@ -9,12 +9,12 @@ from collections.abc import Callable
 import duckdb
 import polars as pl
 import pytest
-from conftest import ProjectFolder
 
 from flowpipe.errors import DataError
 from flowpipe.project import Project
 from flowpipe.records import Checked, Record
 from flowpipe.run import RunResult
+from tests.conftest import ProjectFolder
 
 Make = Callable[[dict[str, str]], ProjectFolder]
 CONF = {

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import polars as pl
 import pytest
-from conftest import ProjectFolder
+
+from tests.conftest import ProjectFolder
 
 HEAD = "import polars as pl\n"
 CASES: dict[str, tuple[str, str, list[tuple[object, ...]]]] = {

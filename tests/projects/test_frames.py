@@ -9,12 +9,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from conftest import ProjectFolder
 
 from flowpipe.errors import DataError, NodeError
 from flowpipe.project import Project
 from flowpipe.run import RunResult
 from flowpipe.sinks import Sink, StagingPlace, run_plans
+from tests.conftest import ProjectFolder
 
 Make = Callable[[dict[str, str]], ProjectFolder]
 

@@ -8,10 +8,10 @@ from datetime import date
 from typing import Any
 
 import pytest
-from conftest import ProjectFolder
 
 from flowpipe.partition import WHOLE
 from flowpipe.project import Project
+from tests.conftest import ProjectFolder
 
 Make = Callable[[dict[str, str]], ProjectFolder]
 STORES = {

@@ -9,9 +9,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from conftest import Finished, ProjectFolder
 
 from flowpipe.testing.servers import PostgresServer
+from tests.conftest import Finished, ProjectFolder
 
 PASSWORD = "hunter22-sesame"
 FILES = {

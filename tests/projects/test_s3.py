@@ -163,7 +163,7 @@ def test_a_missing_object_and_wrong_credentials_are_told_apart(far: Far) -> None
     assert missing.code == 2
     assert f"s3://{far.root}/landing/cities.json" in missing.err
     wrong = far.project.flowpipe("run", **far.server.environment | {"AWS_SECRET_ACCESS_KEY": "wrong-but-secret"})
-    assert wrong.code == 3
+    assert wrong.code == 1
     assert "cannot be reached: PermissionError: Forbidden" in wrong.err
     assert "wrong-but-secret" not in wrong.err + wrong.out
 

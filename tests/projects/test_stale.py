@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
-from conftest import ProjectFolder
 
 from flowpipe.project import Project
 from flowpipe.run import RunResult
+from tests.conftest import ProjectFolder
 
 Make = Callable[[dict[str, str]], ProjectFolder]
 STORES = """

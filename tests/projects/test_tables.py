@@ -8,7 +8,6 @@ from datetime import date
 import duckdb
 import polars as pl
 import pytest
-from conftest import ProjectFolder
 from deltalake import DeltaTable
 from openpyxl import Workbook
 
@@ -16,6 +15,7 @@ from flowpipe.errors import DataError
 from flowpipe.project import Project
 from flowpipe.run import RunResult
 from flowpipe.selection import Selection
+from tests.conftest import ProjectFolder
 
 Make = Callable[[dict[str, str]], ProjectFolder]
 Rows = list[tuple[object, ...]]

@@ -226,7 +226,7 @@ conf/pipelines/delays.yml:1:10: "delays" is not a list
 conf/pipelines/delays.yml:2:9: "a" is written twice
   hint: name each node once
 conf/pipelines/delays.yml:3:25: unknown key "trig"
-  hint: did you mean "trigger"? known: dataset, trigger
+  hint: did you mean "trigger"? known: dataset, trigger, watermark
 conf/pipelines/delays.yml:4:35: "2013-01-15" is not the start of a month
   hint: write it like 2013-02
 conf/pipelines/delays.yml:5:19: "ten" is not a whole number

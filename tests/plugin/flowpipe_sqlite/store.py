@@ -17,7 +17,7 @@ import polars as pl
 from pydantic import BaseModel
 
 from flowpipe import partition
-from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Staged, StagingPlace, State
+from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Staged, StagingPlace, State, refuse_append
 from flowpipe.adapters.sql import quoted
 from flowpipe.adapters.versions import refuse_too_many
 from flowpipe.errors import DataError, PublishError, nearest
@@ -180,8 +180,7 @@ class SQLite:
         before = _states(database, dataset).get(part.key) if there else None
         if before and (before[0].run, before[0].fingerprint) == (state.run, state.fingerprint):
             return
-        if before and config.mode == "append":
-            raise PublishError(f"slice {part} of {dataset.name} was appended already", hint="delete its rows first")
+        refuse_append(publication, before[0] if before else None)
         staged = {name: _KINDS[dtype] for name, dtype in publication.staged.schema.items()}
         _load(database, publication.staged, staged)
         if not there:

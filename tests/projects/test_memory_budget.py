@@ -10,7 +10,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from conftest import ProjectFolder
+
+from tests.conftest import ProjectFolder
 
 MAKE = Callable[[dict[str, str]], ProjectFolder]
 ROWS = 16_000_000  # 1.3 GB in memory
