@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from flowpipe.adapters import Batching, Publication
 from flowpipe.catalog import REJECTED, Catalog
-from flowpipe.errors import DataError, FlowpipeError, PublishError
+from flowpipe.errors import DataError, FlowpipeError
 from flowpipe.intents import Intent, Intents
 from flowpipe.records import Published, Record
 from flowpipe.stop import Stop
@@ -78,7 +78,7 @@ class Publisher:
                 else:
                     for _, each in group:
                         adapter.publish(each)
-            except (DataError, PublishError):
+            except FlowpipeError:
                 return True
         for intent, each in every:
             self._tell(intent, each)
