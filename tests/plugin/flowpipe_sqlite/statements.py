@@ -61,7 +61,7 @@ def changes(publication: Publication, columns: Mapping[str, str]) -> Iterator[st
     names = ", ".join(map(quoted, staged))
     added = f"INSERT INTO {table} ({names}) SELECT {names} FROM {SOURCE}"
     if config.mode == "merge":
-        yield from _merge(config, table, added, of_slice(config, publication.slice, columns))
+        yield from _merge(config, table, staged, added, of_slice(config, publication.slice, columns))
         return
     if config.mode != "append":
         yield f"DELETE FROM {table} WHERE {of_slice(config, publication.slice, columns)}"
@@ -73,20 +73,22 @@ def absent(config: DatasetConfig, among: str) -> str:
     return f"{among} AND NOT {_known(config)}"
 
 
-def _merge(config: DatasetConfig, table: str, added: str, among: str) -> Iterator[str]:
+def _merge(config: DatasetConfig, table: str, staged: Sequence[str], added: str, among: str) -> Iterator[str]:
+    """Columns that the staged rows lack keep their values, so rows are updated in place."""
     if config.missing == "delete":
         yield f"DELETE FROM {table} WHERE {absent(config, among)}"
-    newer, kept = "", ["TRUE"]
+    newer, stays = "TRUE", "TRUE"
     if config.order_by:
         age = quoted(config.order_by)
         newer = f"({table}.{age} IS NULL OR {SOURCE}.{age} >= {table}.{age})"
-        # Where the delete left a row of the same key, that row is newer.
-        kept.append(f"NOT EXISTS (SELECT 1 FROM {table} WHERE {_same(config)})")
     if config.delete_when:
         column, value = condition(config.delete_when)
-        kept.append(f"(CAST({quoted(column)} AS TEXT) = {literal(value)}) IS NOT TRUE")
-    yield f"DELETE FROM {table} WHERE {_known(config, newer)}"
-    yield f"{added} WHERE {' AND '.join(kept)}"
+        marked = f"CAST({SOURCE}.{quoted(column)} AS TEXT) = {literal(value)}"
+        yield f"DELETE FROM {table} WHERE {_known(config, f'{newer} AND {marked}')}"
+        stays = f"({marked}) IS NOT TRUE"
+    if new := [f"{quoted(name)} = {SOURCE}.{quoted(name)}" for name in staged if name not in config.key]:
+        yield f"UPDATE {table} SET {', '.join(new)} FROM {SOURCE} WHERE {_same(config)} AND {newer} AND {stays}"
+    yield f"{added} WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE {_same(config)}) AND {stays}"
 
 
 def _known(config: DatasetConfig, also: str = "") -> str:
