@@ -61,7 +61,7 @@ def changes(publication: Publication, columns: Mapping[str, str]) -> Iterator[st
     names = ", ".join(map(quoted, staged))
     added = f"INSERT INTO {table} ({names}) SELECT {names} FROM {SOURCE}"
     if config.mode == "merge":
-        yield from _merge(config, table, staged, of_slice(config, publication.slice, columns))
+        yield from _merge(config, table, staged, added, of_slice(config, publication.slice, columns))
         return
     if config.mode != "append":
         yield f"DELETE FROM {table} WHERE {of_slice(config, publication.slice, columns)}"
@@ -73,8 +73,8 @@ def absent(config: DatasetConfig, among: str) -> str:
     return f"{among} AND NOT {_known(config)}"
 
 
-def _merge(config: DatasetConfig, table: str, staged: Sequence[str], among: str) -> Iterator[str]:
-    """In place: columns that the new rows lack keep their values."""
+def _merge(config: DatasetConfig, table: str, staged: Sequence[str], added: str, among: str) -> Iterator[str]:
+    """Columns that the staged rows lack keep their values, so rows are updated in place."""
     if config.missing == "delete":
         yield f"DELETE FROM {table} WHERE {absent(config, among)}"
     newer, stays = "TRUE", "TRUE"
@@ -83,14 +83,12 @@ def _merge(config: DatasetConfig, table: str, staged: Sequence[str], among: str)
         newer = f"({table}.{age} IS NULL OR {SOURCE}.{age} >= {table}.{age})"
     if config.delete_when:
         column, value = condition(config.delete_when)
-        gone = f"CAST({SOURCE}.{quoted(column)} AS TEXT) = {literal(value)}"
-        stays = f"({gone}) IS NOT TRUE"
-        yield f"DELETE FROM {table} WHERE {_known(config, f'{newer} AND {gone}')}"
-    values = ", ".join(f"{quoted(name)} = {SOURCE}.{quoted(name)}" for name in staged)
-    yield f"UPDATE {table} SET {values} FROM {SOURCE} WHERE {_same(config)} AND {newer} AND {stays}"
-    names = ", ".join(map(quoted, staged))
-    new = f"NOT EXISTS (SELECT 1 FROM {table} WHERE {_same(config)})"
-    yield f"INSERT INTO {table} ({names}) SELECT {names} FROM {SOURCE} WHERE {new} AND {stays}"
+        marked = f"CAST({SOURCE}.{quoted(column)} AS TEXT) = {literal(value)}"
+        yield f"DELETE FROM {table} WHERE {_known(config, f'{newer} AND {marked}')}"
+        stays = f"({marked}) IS NOT TRUE"
+    if new := [f"{quoted(name)} = {SOURCE}.{quoted(name)}" for name in staged if name not in config.key]:
+        yield f"UPDATE {table} SET {', '.join(new)} FROM {SOURCE} WHERE {_same(config)} AND {newer} AND {stays}"
+    yield f"{added} WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE {_same(config)}) AND {stays}"
 
 
 def _known(config: DatasetConfig, also: str = "") -> str:
