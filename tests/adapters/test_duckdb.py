@@ -328,6 +328,17 @@ def test_two_stores_of_one_file_share_it_and_retry_conflicts(store: Store, tmp_p
     assert store.ids(dataset) == [2]
 
 
+def test_a_file_that_another_process_has_for_a_moment_is_waited_for(store: Store) -> None:
+    store.publish(table(), rows("2013-01", 1))
+    path = store.folder / "data" / "w.duckdb"
+    holding = f"import duckdb, time; c = duckdb.connect({str(path)!r}); print('held', flush=True); time.sleep(0.7)"
+    with subprocess.Popen([sys.executable, "-c", holding], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        store.publish(table(), rows("2013-01", 2), run="run2")
+    assert store.ids(table()) == [2]
+
+
 def test_a_file_held_by_another_process_is_named(store: Store) -> None:
     store.publish(table(), rows("2013-01", 1))
     path = store.folder / "data" / "w.duckdb"

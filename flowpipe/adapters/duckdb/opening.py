@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from flowpipe import memory
 from flowpipe.errors import FlowpipeError, PublishError
 
 _URL = re.compile(r"'([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+_LOCKED = "Could not set lock"
+_PATIENCE = 3.0  # seconds
 
 
 def schemes(query: str) -> set[str]:
@@ -76,7 +79,7 @@ class File:
         try:
             with self._opening:
                 if self._connection is None:
-                    self._connection = duckdb.connect(str(self.path))
+                    self._connection = self._connect()
                     memory.bound(self._connection)
                 cursor = self._connection.cursor()
                 self._users += 1
@@ -94,6 +97,16 @@ class File:
         except duckdb.Error as error:
             raise self._said(str(error), failure) from error
 
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        """The file, opened; another run that publishes into it has it for a moment only, and is waited for."""
+        tries = Retrying(
+            retry=retry_if_exception(lambda error: _LOCKED in str(error)),
+            stop=stop_after_delay(_PATIENCE),
+            wait=wait_random_exponential(multiplier=0.02, max=0.3),
+            reraise=True,
+        )
+        return tries(duckdb.connect, str(self.path))
+
     def _reach(self, cursor: duckdb.DuckDBPyConnection, query: str) -> None:
         """Not by DuckDB's own extensions, which would be downloaded."""
         from flowpipe import objectstore
@@ -105,7 +118,7 @@ class File:
                     cursor.register_filesystem(fs)
 
     def _said(self, text: str, failure: type[FlowpipeError]) -> FlowpipeError:
-        if "Could not set lock" in text:
+        if _LOCKED in text:
             holder = text.partition("(PID ")[2].partition(")")[0]
             who = f"process {holder}" if holder else "another process"
             return failure(f"{self.shown} is held open by {who}", hint="close it there, then run again")
