@@ -8,6 +8,7 @@ import os
 import shlex
 import sys
 import traceback
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -250,8 +251,9 @@ def main() -> None:
     # delta-rs writes every try that failed to stderr, in a form of its own; what comes of it is told by flowpipe.
     os.environ.setdefault("RUST_LOG", "error")
     code = run_command(arguments, debug="--debug" in sys.argv)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(BrokenPipeError):  # of a reader that has seen enough
+            stream.flush()
     # Python's own end would look for garbage among all that was imported, up to 0.4 s, and wait for a node that was
     # interrupted and still computes in its thread. All that matters is closed by now.
     os._exit(code)
