@@ -10,8 +10,31 @@ from benchmarks.tables import tpch_tables
 from flowpipe.testing import servers
 
 PROJECT = Path(__file__).parent / "project"
-PIPELINES = ("parquet", "delta", "duckdb", "postgres", "checked", "quarantined", "distinct", "unique")
-SCRIPTS = ("parquet", "delta", "sink_delta", "duckdb", "postgres", "distinct")
+GROUPS = {
+    # What is measured in turns: pipelines by flowpipe, scripts by hand.
+    "Parquet": (("parquet", "checked", "quarantined"), ("parquet",)),
+    "Delta": (("delta",), ("delta", "sink_delta")),
+    "uniqueness": (("distinct", "unique"), ("distinct",)),
+    "DuckDB": (("duckdb",), ("duckdb",)),
+    "PostgreSQL": (("postgres",), ("postgres",)),
+}
+TARGETS = {
+    "Parquet": [
+        ("Parquet, beside sink_parquet", "parquet", "by hand parquet", 1.1),
+        ("five checks, beside none", "checked", "parquet", 1.1),
+        ("five checks and quarantine, beside none", "quarantined", "parquet", 1.1),
+    ],
+    "Delta": [
+        ("Delta, beside Delta direct", "delta", "by hand delta", 1.1),
+        ("Delta, beside sink_delta", "delta", "by hand sink_delta", 0.5),
+    ],
+    "uniqueness": [
+        ("expect unique, beside n_unique by hand", "distinct", "by hand distinct", 1.1),
+        ("Pandera unique, beside n_unique by hand", "unique", "by hand distinct", 1.1),
+    ],
+    "DuckDB": [("DuckDB, beside its own reader", "duckdb", "by hand duckdb", 1.35)],
+    "PostgreSQL": [("PostgreSQL, beside ADBC", "postgres", "by hand postgres", 1.35)],
+}
 
 
 def rows(options: Options) -> Iterator[Row]:
@@ -24,19 +47,9 @@ def rows(options: Options) -> Iterator[Row]:
             args = (PYTHON, "-m", f"benchmarks.sinks.{module}", name)
             return Command(args, PROJECT, tables, reports=True, environment=server.environment)
 
-        commands = {f"flowpipe {name}": command("by_flowpipe", name) for name in PIPELINES}
-        commands |= {name: command("by_hand", name) for name in SCRIPTS}
-        took = {name: sample.reported for name, sample in alternately(commands, options.runs).items()}
-
-    def row(text: str, ours: str, theirs: str, limit: float | None) -> Row:
-        return Row(f"SF {scale:g}: {text}", "wall s", took[f"flowpipe {ours}"], took[theirs], limit)
-
-    yield row("Parquet, beside sink_parquet", "parquet", "parquet", 1.1)
-    yield row("Delta, beside Delta direct", "delta", "delta", 1.1)
-    yield row("Delta, beside sink_delta", "delta", "sink_delta", 0.5)
-    yield row("DuckDB, beside its own reader", "duckdb", "duckdb", 1.35)
-    yield row("PostgreSQL, beside ADBC", "postgres", "postgres", 1.35)
-    yield row("five checks, beside none", "checked", "flowpipe parquet", 1.1)
-    yield row("five checks and quarantine, beside none", "quarantined", "flowpipe parquet", 1.1)
-    yield row("expect unique, beside n_unique by hand", "distinct", "distinct", 1.1)
-    yield row("Pandera unique, beside n_unique by hand", "unique", "distinct", 1.1)
+        for group, (pipelines, scripts) in GROUPS.items():
+            commands = {name: command("by_flowpipe", name) for name in pipelines}
+            commands |= {f"by hand {name}": command("by_hand", name) for name in scripts}
+            took = {name: sample.reported for name, sample in alternately(commands, options.runs).items()}
+            for text, ours, theirs, limit in TARGETS[group]:
+                yield Row(f"SF {scale:g}: {text}", "wall s", took[ours], took[theirs], limit)
