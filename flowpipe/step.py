@@ -241,7 +241,7 @@ class _Attempt:
             parts=parts,
             rows=-1,
             run=self.shop.run,
-            published_at=self.shop.run_time.astimezone(UTC).isoformat(timespec="seconds"),
+            published_at=self.shop.run_time.astimezone(UTC).isoformat(timespec="microseconds"),
         )
 
     def _read(self, read: Read, reading: Reading, staging: StagingPass) -> Any:
