@@ -10,59 +10,144 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel
 
-from flowpipe.config import Configuration, ExecutorConfig, RetryConfig, validate_options
-from flowpipe.errors import ConfigError, Problem, unknown
+from flowpipe.config import Configuration, ExecutorConfig, validate_options
+from flowpipe.errors import ConfigError, FlowpipeError, Problem, unknown
+from flowpipe.importer import Importer
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What a call takes of the machines while it runs, or what there is of it: CPUs, bytes of memory, GPUs."""
+
+    cpus: float = 1
+    memory: float = 0
+    gpus: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A value that stayed where it was made; `ref` is its executor's own.
+
+    It is freed when the last reference to it goes. `rows` is the length of a frame that knows it.
+    """
+
+    ref: Any
+    rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """The values of one node for every item of a fan-out, in order; its function gets a list."""
+
+    values: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One node's function with its arguments."""
+    """One attempt of one node's function.
+
+    Arguments are plain values, what this executor gave as `Remote`, and `Gathered` of either. A result that `stays` may
+    be a `Remote`; any other is needed in the driver.
+    """
 
     node: str
     function: Callable[..., Any]
     arguments: Mapping[str, Any]
-    retry: RetryConfig
+    stays: bool = True
+    takes: Resources = Resources()
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a call ended: with a value, or with an error after so many attempts."""
+    """How an attempt ended: with a value, or with an error.
+
+    `worker` names where it ran, if that was not the driver's process. `warning` is what its user should know.
+    """
 
     value: Any
     error: BaseException | None
-    attempts: int
     started_at: datetime
     seconds: float
+    worker: str | None = None
+    warning: str | None = None
+
+
+class WorkerLost(Exception):
+    """The process that ran a call died; the call may be tried again."""
+
+
+class ClusterLost(FlowpipeError):
+    """The cluster itself is gone: its scheduler or head does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What every executor is given besides its options.
+
+    `run` names the run, `scratch` is a folder of its own on the driver's disk, made when it is needed; `code` are the
+    project's modules, which functions refer to by the names of their private package.
+    """
+
+    run: str
+    scratch: Path
+    code: Importer
 
 
 class Executor(Protocol):
-    """A place where calls run. Made once per run in the driver, used by one thread at a time.
+    """A place where calls run. Made once per run in the driver; its methods may be called from any thread.
 
-    `slots` is how many calls may be in flight: no more are submitted, so that nothing waits in a second queue.
+    `capacity` is what calls in flight may take together; the queue submits no more, so that nothing waits in a second
+    queue. `isolated` says that calls run in other processes: values travel, and `cancel` kills.
     """
 
     Options: type[BaseModel]
-    slots: int
+    isolated: bool
 
-    def __init__(self, options: Any) -> None:
-        """`options` is an instance of the class's `Options`."""
+    def __init__(self, options: Any, site: Site) -> None:
+        """`options` is an instance of the class's `Options`.
 
-    def submit(self, call: Call, done: Callable[[Result], None]) -> None:
-        """Run `flowpipe.executors.retry.attempt` on the call, now or soon; `done` takes its result, on any thread."""
+        Raises:
+            ConfigError: a library is missing, or the cluster cannot be reached; says what to do.
+        """
+
+    @property
+    def capacity(self) -> Resources:
+        """May change, with the workers of a cluster."""
+        ...
+
+    def submit(self, call: Call, done: Callable[[Result], None]) -> Any:
+        """Run a call, now or soon; `done` takes its result, on any thread, once.
+
+        What it gives is a ticket for `cancel`. Whatever goes wrong is in the result: `WorkerLost` where the process died,
+        `ClusterLost` where nothing will run any more.
+        """
+        ...
+
+    def cancel(self, ticket: Any) -> None:
+        """Give a call up: nobody waits for its result; end it, if that can be done."""
+        ...
+
+    def fetch(self, remote: Remote) -> Any:
+        """The value that stayed away.
+
+        Raises:
+            WorkerLost: it is gone, and cannot be made again.
+        """
         ...
 
     def close(self) -> None:
-        """Let go of threads, processes and connections; does not wait for a call that was given up."""
+        """End what still runs, if that can be done, and leave nothing behind; a cluster of others' stays."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class NodeStart:
-    """A node was given to the executor."""
+    """A node was given to the executor for the first time."""
 
     node: str
     at: datetime
@@ -70,7 +155,10 @@ class NodeStart:
 
 @dataclass(frozen=True, slots=True)
 class NodeEnd:
-    """A node's call ended; `value` is what its consumers get, None unless it is done. Keep no reference to it."""
+    """A node ended; `value` is what its consumers get, None unless it is done. Keep no reference to it.
+
+    Where it was tried more than once, `seconds` are those from its first start to its end.
+    """
 
     node: str
     started_at: datetime
@@ -78,6 +166,9 @@ class NodeEnd:
     attempts: int
     outcome: Literal["done", "failed"]
     value: Any = None
+    error: BaseException | None = None
+    worker: str | None = None
+    warning: str | None = None
 
 
 NodeProgress = NodeStart | NodeEnd
@@ -100,14 +191,14 @@ def problems(config: ExecutorConfig, configuration: Configuration) -> tuple[Prob
     return ()
 
 
-def create(config: ExecutorConfig, configuration: Configuration) -> Executor:
+def create(config: ExecutorConfig, configuration: Configuration, site: Site) -> Executor:
     """The executor of a profile; `close` it in the end.
 
     Raises:
         ConfigError: there is no such executor, or its options are wrong.
     """
     options = _options(config, configuration)
-    made: Executor = installed()[config.type].load()(options)
+    made: Executor = installed()[config.type].load()(options, site)
     return made
 
 

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import contextvars
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
 
 from pydantic import BaseModel, Field
 
-from flowpipe.executors import Call, Result
-from flowpipe.executors.retry import attempt
+from flowpipe.executors import Call, Gathered, Remote, Resources, Result, Site
 from flowpipe.validation import Model
+
+
+def _result(call: Call) -> Result:
+    started_at, clock = datetime.now(UTC), time.perf_counter()
+    value, error = None, None
+    try:
+        value = call.function(**{name: _plain(argument) for name, argument in call.arguments.items()})
+    except BaseException as raised:  # noqa: BLE001 - a panic of Polars and sys.exit are a node's failures too
+        error = raised
+    return Result(value, error, started_at, time.perf_counter() - clock)
+
+
+def _plain(argument: Any) -> Any:
+    return list(argument.values) if isinstance(argument, Gathered) else argument
 
 
 class SyncOptions(Model):
@@ -22,13 +38,20 @@ class Sync:
     """Runs every call at once, in the driver's thread: for debugging, and for graphs of many tiny nodes."""
 
     Options: type[BaseModel] = SyncOptions
-    slots = 1
+    isolated = False
+    capacity = Resources(cpus=1)
 
-    def __init__(self, options: SyncOptions) -> None:
-        del options
+    def __init__(self, options: SyncOptions, site: Site) -> None:
+        del options, site
 
     def submit(self, call: Call, done: Callable[[Result], None]) -> None:
-        done(attempt(call))
+        done(_result(call))
+
+    def cancel(self, ticket: Any) -> None:
+        """Nothing runs beside the driver."""
+
+    def fetch(self, remote: Remote) -> Any:
+        raise AssertionError(remote)  # no value stays away
 
     def close(self) -> None:
         """Nothing is held."""
@@ -46,22 +69,36 @@ class ThreadsOptions(Model):
     )
 
 
-def _attempt(call: Call, done: Callable[[Result], None]) -> None:
-    done(attempt(call))
+def _call(call: Call, done: Callable[[Result], None]) -> None:
+    done(_result(call))
 
 
 class Threads:
-    """Runs calls on a bounded pool of threads; each sees the driver's context variables."""
+    """Runs calls on a bounded pool of threads; each sees the context variables of the thread that submitted it."""
 
     Options: type[BaseModel] = ThreadsOptions
+    isolated = False
 
-    def __init__(self, options: ThreadsOptions) -> None:
-        self.slots = options.workers
-        self._pool = ThreadPoolExecutor(options.workers, thread_name_prefix="flowpipe")
+    def __init__(self, options: ThreadsOptions, site: Site) -> None:
+        del site
+        self.capacity = Resources(cpus=options.workers)
+        self._workers = options.workers
+        self._pool = self._new_pool()
 
     def submit(self, call: Call, done: Callable[[Result], None]) -> None:
-        self._pool.submit(contextvars.copy_context().run, _attempt, call, done)
+        self._pool.submit(contextvars.copy_context().run, _call, call, done)
+
+    def cancel(self, ticket: Any) -> None:
+        """Nothing can stop a thread; so that it takes nobody's place, what comes runs on a new pool."""
+        self.close()
+        self._pool = self._new_pool()
+
+    def fetch(self, remote: Remote) -> Any:
+        raise AssertionError(remote)  # no value stays away
 
     def close(self) -> None:
         # After an interrupt a node may still be at work: nothing can stop it, and nothing waits for it.
         self._pool.shutdown(wait=False)
+
+    def _new_pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._workers, thread_name_prefix="flowpipe")

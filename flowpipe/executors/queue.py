@@ -6,36 +6,51 @@ freed, before the next is begun. The driver sleeps while nodes run. Nothing is r
 
 from __future__ import annotations
 
+import contextvars
 import functools
+import heapq
 import signal
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Literal
 
-from flowpipe.config import RetryConfig
 from flowpipe.errors import Interrupted
-from flowpipe.executors import Call, Executor, NodeEnd, NodeProgress, NodeStart, Result
+from flowpipe.executors import Call, Executor, NodeEnd, NodeProgress, NodeStart, Remote, Resources, Result
+from flowpipe.executors.capacity import Capacity
+from flowpipe.executors.retry import Policy
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A node to be run; `needs` are the nodes and given values that its function takes, by their names."""
+    """A node to be run; `needs` are the nodes and given values that its function takes, by its parameters.
+
+    `timeout` bounds each attempt, in seconds. A node that `expands` gives a list: the tasks that are `within` it run once
+    per item, and it stands for the item there. What a task outside `collects` of them, it gets for all items.
+    """
 
     node: str
     function: Callable[..., Any]
-    needs: tuple[str, ...]
-    retry: RetryConfig
+    needs: Mapping[str, str]
+    retry: Policy
+    timeout: float | None = None
+    takes: Resources = Resources()
+    expands: bool = False
+    within: str | None = None
+    collects: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A node whose call ended with an error."""
+    """A node that ended with an error after so many attempts; `item` is the one of a fan-out that it was at."""
 
     node: str
     error: BaseException
     attempts: int
+    worker: str | None = None
+    item: str | None = None
 
 
 class NodesFailed(Exception):
@@ -46,31 +61,67 @@ class NodesFailed(Exception):
         self.failures = tuple(failures)
 
 
+class NodeTimeout(TimeoutError):
+    """A node took longer than its `timeout:`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Watch:
     """What the caller sees and does while nodes run, always in the driver's thread.
 
-    `before` is called before a node starts and may raise to stop. `finish` takes a node and its value and gives the
-    value that consumers get; what it raises is the node's failure.
+    `before` is called whenever the driver wakes up and may raise to stop. `finish` takes a node and its value and gives the
+    value that consumers get; what it raises is the node's failure. It is called for the nodes of `finishes`, whose values
+    are fetched for it. What `progress` sets of context variables, the node's function sees.
     """
 
     before: Callable[[], None]
     finish: Callable[[str, Any], Any]
     progress: Callable[[NodeProgress], None]
+    finishes: Collection[str] = ()
 
 
-def run(
-    tasks: Sequence[Task], given: Mapping[str, Any], wanted: Collection[str], executor: Executor, watch: Watch
-) -> dict[str, Any]:
-    """Run tasks to the end; the values of the wanted nodes and given names.
+class Scheduler:
+    """One executor, shared by all the steps of a run; each step may run in a thread of its own."""
 
-    After the first failure nothing new starts, and what runs is waited for; after a signal it is given up.
+    def __init__(self, executor: Executor) -> None:
+        self.executor = executor
+        self._capacity = Capacity(executor)
+        self._active: dict[_Run, None] = {}
 
-    Raises:
-        NodesFailed: nodes failed.
-        Interrupted: Ctrl-C.
-    """
-    return _Run(tasks, given, wanted, executor, watch).values()
+    def run(
+        self, tasks: Sequence[Task], given: Mapping[str, Any], wanted: Collection[str], watch: Watch
+    ) -> dict[str, Any]:
+        """Run tasks to the end; the values of the wanted nodes and given names.
+
+        After the first failure nothing new starts, and what runs is waited for; after a signal it is given up.
+
+        Raises:
+            NodesFailed: nodes failed.
+            Interrupted: Ctrl-C, or what `watch` raised.
+        """
+        run = _Run(tasks, given, wanted, self.executor, self._capacity, watch)
+        self._active[run] = None
+        try:
+            return run.values()
+        finally:
+            del self._active[run]
+
+    def wake(self) -> None:
+        """Let every step look at once whether it is to stop."""
+        for run in list(self._active):
+            run.wake()
+
+
+@dataclass(slots=True)
+class _Job:
+    """A task from its first start to its end."""
+
+    task: Task
+    context: contextvars.Context
+    started_at: datetime
+    clock: float
+    attempts: int = 0
+    ticket: Any = None
 
 
 class _Run:
@@ -80,102 +131,54 @@ class _Run:
         given: Mapping[str, Any],
         wanted: Collection[str],
         executor: Executor,
+        capacity: Capacity,
         watch: Watch,
     ) -> None:
-        self._tasks = {task.node: task for task in tasks}
         self._values = dict(given)
         self._wanted = wanted
         self._executor = executor
+        self._capacity = capacity
         self._watch = watch
-        self._missing = dict.fromkeys(self._tasks, 0)
+        self._tasks: dict[str, Task] = {}
+        self._missing: dict[str, int] = {}
         self._users: dict[str, list[str]] = {}
-        for task in tasks:
-            for need in task.needs:
-                self._users.setdefault(need, []).append(task.node)
-                self._missing[task.node] += need in self._tasks
-        self._uses = {name: len(users) for name, users in self._users.items()}
-        for name in wanted:
-            self._uses[name] = self._uses.get(name, 0) + 1
-        self._ready = [node for node in reversed(self._tasks) if not self._missing[node]]
+        self._uses: dict[str, int] = dict.fromkeys(wanted, 1)
+        self._ready: list[str] = []
+        self._templates: dict[str, list[Task]] = {}
+        self._collected: dict[str, None] = {}
+        self._fanouts: list[Fanout] = []
+        self._items: dict[str, tuple[Fanout, str, int, Any]] = {}
+        self._jobs: dict[str, _Job] = {}
         self._running: set[str] = set()
-        self._results: dict[str, Result] = {}
-        self._ended: SimpleQueue[str] = SimpleQueue()
+        self._waiting: list[tuple[float, str]] = []
+        self._deadlines: list[tuple[float, str, int]] = []
+        self._results: dict[tuple[str, int], Result] = {}
+        self._events: SimpleQueue[tuple[str, int] | None] = SimpleQueue()
         self._failures: list[Failure] = []
+        for task in reversed(tasks):
+            if task.within:
+                self._templates.setdefault(task.within, []).insert(0, task)
+            else:
+                self._add(task)
+
+    def wake(self) -> None:
+        self._events.put(None)
 
     def values(self) -> dict[str, Any]:
         try:
-            while (self._ready or self._running) and not self._failures:
-                self._start()
-                self._complete(self._ended.get())
-        except KeyboardInterrupt:
-            raise Interrupted(signal.SIGINT) from None
-        except Interrupted:
+            while not self._failures and (self._start() or self._running or self._waiting):
+                self._turn()
+            while self._running:
+                self._turn()
+        except BaseException as error:
+            if not isinstance(error, (KeyboardInterrupt, Interrupted)):
+                while self._running:
+                    self._turn()
+            for node in self._running:
+                self._executor.cancel(self._jobs[node].ticket)
+            if isinstance(error, KeyboardInterrupt):
+                raise Interrupted(signal.SIGINT) from None
             raise
-        except BaseException:
-            self._drain()
-            raise
-        self._drain()
         if self._failures:
             raise NodesFailed(self._failures)
-        return {name: self._values[name] for name in self._wanted}
-
-    def _start(self) -> None:
-        while self._ready and len(self._running) < self._executor.slots:
-            self._watch.before()
-            task = self._tasks[self._ready.pop()]
-            self._watch.progress(NodeStart(task.node, datetime.now(UTC)))
-            arguments = {need: self._values[need] for need in task.needs}
-            call = Call(task.node, task.function, arguments, task.retry)
-            self._executor.submit(call, functools.partial(self._land, task.node))
-            self._running.add(task.node)
-
-    def _land(self, node: str, result: Result) -> None:
-        """Take a result, on a thread of the executor."""
-        self._results[node] = result
-        self._ended.put(node)
-
-    def _complete(self, node: str) -> None:
-        result = self._take(node)
-        value, error = result.value, result.error
-        if isinstance(error, KeyboardInterrupt):
-            raise error
-        if error is None:
-            try:
-                value = self._watch.finish(node, value)
-            except Exception as raised:  # noqa: BLE001 - it is this node's failure
-                value, error = None, raised
-        self._tell(node, result, value, error)
-        if error is None:
-            self._hand_on(node, value)
-
-    def _hand_on(self, node: str, value: Any) -> None:
-        if node in self._uses:
-            self._values[node] = value
-        for need in self._tasks[node].needs:
-            self._uses[need] -= 1
-            if not self._uses[need]:
-                del self._values[need]
-        for user in reversed(self._users.get(node, ())):
-            self._missing[user] -= 1
-            if not self._missing[user]:
-                self._ready.append(user)
-
-    def _drain(self) -> None:
-        """Wait for what runs; results count, not the queue, because an interrupt may have swallowed an entry of it."""
-        while self._running:
-            landed = self._running & self._results.keys()
-            for node in sorted(landed):
-                result = self._take(node)
-                self._tell(node, result, result.value, result.error)
-            if not landed:
-                self._ended.get()
-
-    def _take(self, node: str) -> Result:
-        self._running.remove(node)
-        return self._results.pop(node)
-
-    def _tell(self, node: str, result: Result, value: Any, error: BaseException | None) -> None:
-        if error is not None:
-            self._failures.append(Failure(node, error, result.attempts))
-        outcome: Literal["done", "failed"] = "done" if error is None else "failed"
-        self._watch.progress(NodeEnd(node, result.started_at, result.seconds, result.attempts, outcome, value))
+        return {name: self._here(self._values[name]) for name in self._wanted}

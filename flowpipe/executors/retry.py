@@ -1,30 +1,44 @@
-"""How a node's function is called on a worker: once, or again and again until it works."""
+"""Whether a failed attempt is tried again, and when."""
 
 from __future__ import annotations
 
 import builtins
-import functools
 import importlib
-import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Any
+from dataclasses import dataclass
 
+from flowpipe.config import RetryConfig
 from flowpipe.errors import FlowpipeError, unknown
-from flowpipe.executors import Call, Result
+from flowpipe.executors import WorkerLost
 from flowpipe.fields import duration
 from flowpipe.validation import MalformedError
 
 
-def attempt(call: Call) -> Result:
-    """Call a node's function as its retry settings say; what it raises is in the result."""
-    started_at, clock = datetime.now(UTC), time.perf_counter()
-    attempts, value, error = [1], None, None
-    try:
-        value = call.function(**call.arguments) if call.retry.attempts == 1 else _again(call, attempts)
-    except BaseException as raised:  # noqa: BLE001 - a panic of Polars and sys.exit are a node's failures too
-        error = raised
-    return Result(value, error, attempts[0], started_at, time.perf_counter() - clock)
+# A process that dies is seldom its node's fault, so it is tried again even where `retry:` asks for nothing; but what
+# kills every process that it meets must end some time.
+LOST = 3
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Whether an error is tried again, and after how long."""
+
+    config: RetryConfig
+
+    def wait(self, error: BaseException, attempts: int) -> float | None:
+        """Seconds until the next attempt after so many; None: there is none.
+
+        >>> policy = Policy(RetryConfig(attempts=2, wait="2s", errors=["OSError"]))
+        >>> policy.wait(ConnectionError(), 1), policy.wait(ConnectionError(), 2), policy.wait(KeyError(), 1)
+        (2.0, None, None)
+        """
+        if isinstance(error, WorkerLost):
+            return 0.0 if attempts < max(LOST, self.config.attempts) else None
+        if attempts >= self.config.attempts or isinstance(error, FlowpipeError):
+            return None
+        if not isinstance(error, errors_named(self.config.errors)):
+            return None
+        return duration(self.config.wait).total_seconds()
 
 
 def errors_named(names: Sequence[str]) -> tuple[type[BaseException], ...]:
@@ -51,24 +65,3 @@ def _error_named(name: str) -> type[BaseException]:
     errors = [key for key, entry in vars(module).items() if isinstance(entry, type) and issubclass(entry, Exception)]
     problem = unknown("exception", name, [f"{module_name}.{key}".lstrip(".") for key in errors])
     raise MalformedError(problem.message, problem.hint or "name a builtin exception, or module.Name")
-
-
-def _again(call: Call, attempts: list[int]) -> Any:
-    """Call until it works; the number of the latest attempt is left in `attempts`."""
-    import tenacity
-
-    errors = errors_named(call.retry.errors)
-
-    def is_transient(error: BaseException) -> bool:
-        return isinstance(error, errors) and not isinstance(error, FlowpipeError)
-
-    def count(state: tenacity.RetryCallState) -> None:
-        attempts[0] = state.attempt_number
-
-    return tenacity.Retrying(
-        stop=tenacity.stop_after_attempt(call.retry.attempts),
-        wait=tenacity.wait_fixed(duration(call.retry.wait)),
-        retry=tenacity.retry_if_exception(is_transient),
-        before=count,
-        reraise=True,
-    )(functools.partial(call.function, **call.arguments))
