@@ -52,6 +52,11 @@ class Problem:
         head = f"{self.where}: {self.message}" if self.where else self.message
         return f"{head}\n  hint: {self.hint}" if self.hint else head
 
+    def hidden(self, redact: Callable[[str], str]) -> Problem:
+        """The same without the secrets that `redact` takes out of a text."""
+        where = self.where and replace(self.where, file=redact(self.where.file))
+        return Problem(redact(self.message), where, self.hint and redact(self.hint))
+
 
 class FlowpipeError(Exception):
     """The root of everything flowpipe raises on purpose."""
@@ -66,14 +71,7 @@ class FlowpipeError(Exception):
     def hide(self, redact: Callable[[str], str]) -> None:
         """Take secrets out of all that it tells; a traceback of it must go through `redact`, too."""
         self.redact = redact
-        self.problems = tuple(
-            Problem(
-                redact(each.message),
-                each.where and replace(each.where, file=redact(each.where.file)),
-                each.hint and redact(each.hint),
-            )
-            for each in self.problems
-        )
+        self.problems = tuple(each.hidden(redact) for each in self.problems)
         self.args = ("\n".join(str(each) for each in self.problems),)
 
     @classmethod

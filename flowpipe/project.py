@@ -68,6 +68,15 @@ class Project:
                 self._bound = self._bind()
         return self._bound
 
+    def notes(self) -> tuple[Problem, ...]:
+        """What a checked project's user should know, though nothing is wrong.
+
+        Raises:
+            ConfigError: all problems of all pipelines.
+        """
+        hide = partial(redact, secrets=self.configuration.secrets)
+        return tuple(dict.fromkeys(note.hidden(hide) for bound in self.check().values() for note in bound.notes))
+
     def plan(self, selection: Selection = EVERYTHING, *, now: datetime | None = None) -> Plan:
         """What a run would do, and why.
 
