@@ -13,10 +13,10 @@ from flowpipe.audit import Audit
 from flowpipe.config import PipelineConfig
 from flowpipe.datasets import DatasetConfig
 from flowpipe.errors import Problem
+from flowpipe.executors.task import Settings
 from flowpipe.frames import Kind
 from flowpipe.partition import WHOLE, Slice, Window
 from flowpipe.pipeline import Pipeline
-from flowpipe.settings import Settings
 
 GIVEN = ("partition", "run_time")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from flowpipe import executors
 from flowpipe.conffile import parse
@@ -18,34 +18,14 @@ from flowpipe.config import Configuration, PipelineConfig
 from flowpipe.errors import FlowpipeError, Problem, Where
 from flowpipe.executors import Resources
 from flowpipe.executors.retry import Policy, errors_named
+from flowpipe.executors.task import Settings
 from flowpipe.fields import duration, size
 from flowpipe.modules import ProjectCode
+from flowpipe.pipeline import Node
 from flowpipe.running import NodeConfig, ResourcesConfig, RetryConfig, laid_over
 from flowpipe.validation import MalformedError, check
 
 _EXAMPLES = {"retry": "attempts: 3, wait: 2s", "timeout": "30s", "resources": "cpus: 2, memory: 4GB"}
-
-
-class Tagged(Protocol):
-    """A node as far as it is asked here; `where` is its function."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def where(self) -> Where: ...
-    @property
-    def inputs(self) -> tuple[str, ...]: ...
-    @property
-    def tags(self) -> Mapping[str, Any]: ...
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How one node is run; `timeout` bounds each attempt, in seconds."""
-
-    retry: Policy
-    timeout: float | None
-    takes: Resources
 
 
 @dataclass(frozen=True)
@@ -57,7 +37,7 @@ class Settled:
     notes: tuple[Problem, ...]
 
 
-def settle(pipeline: str, configuration: Configuration, nodes: Mapping[str, Tagged], code: ProjectCode) -> Settled:
+def settle(pipeline: str, configuration: Configuration, nodes: Mapping[str, Node], code: ProjectCode) -> Settled:
     """The settings of a pipeline's nodes; only to be used when there are no `problems`."""
     return _Settling(pipeline, configuration, nodes, code).settled()
 
@@ -66,7 +46,7 @@ def settle(pipeline: str, configuration: Configuration, nodes: Mapping[str, Tagg
 class _Settling:
     pipeline: str
     configuration: Configuration
-    nodes: Mapping[str, Tagged]
+    nodes: Mapping[str, Node]
     code: ProjectCode
     problems: list[Problem] = field(default_factory=list)
 
@@ -91,7 +71,7 @@ class _Settling:
             notes = tuple(self._notes(config, timed, prospect))
         return Settled(result, tuple(self.problems), notes)
 
-    def _tagged(self, node: Tagged) -> NodeConfig | None:
+    def _tagged(self, node: Node) -> NodeConfig | None:
         """What the tags of a node say."""
         said: dict[str, Any] = {}
         for name, example in _EXAMPLES.items():

@@ -71,10 +71,14 @@ class Policy:
 def is_any(error: BaseException, kinds: tuple[type[BaseException], ...]) -> bool:
     """Whether an error is of one of these classes.
 
-    One that could not travel from a worker has a stand-in, whose `kinds` are the names of its classes.
+    One that could not travel from a worker has a stand-in, whose `names` are the dotted ones of its classes.
     """
-    names: Sequence[str] = getattr(error, "kinds", ())
-    return isinstance(error, kinds) or any(f"{kind.__module__}.{kind.__qualname__}" in names for kind in kinds)
+    names = getattr(error, "names", None)
+    return isinstance(error, kinds) or (isinstance(names, tuple) and any(_dotted(kind) in names for kind in kinds))
+
+
+def _dotted(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
 
 
 def errors_named(names: Sequence[str], code: ProjectCode | None = None) -> tuple[type[BaseException], ...]:
