@@ -58,6 +58,16 @@ class Problem:
         return Problem(redact(self.message), where, self.hint and redact(self.hint))
 
 
+def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Each once, in the order of files and lines."""
+
+    def place(problem: Problem) -> tuple[bool, str, int, int]:
+        where = problem.where or Where("")
+        return problem.where is not None, where.file, where.line or 0, where.column or 0
+
+    return tuple(sorted(dict.fromkeys(problems), key=place))
+
+
 class FlowpipeError(Exception):
     """The root of everything flowpipe raises on purpose."""
 
@@ -108,17 +118,7 @@ class ConfigError(FlowpipeError):
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.redact = str
-        found = dict.fromkeys(problems)
-        self.problems = tuple(
-            sorted(
-                found,
-                key=lambda p: (
-                    p.where is not None,
-                    str(p.where.file) if p.where else "",
-                    (p.where.line or 0, p.where.column or 0) if p.where else (0, 0),
-                ),
-            )
-        )
+        self.problems = in_order(problems)
         Exception.__init__(self, "\n".join(str(problem) for problem in self.problems))
 
 

@@ -15,7 +15,7 @@ from flowpipe.binding import Binder
 from flowpipe.bound import Bound
 from flowpipe.catalog import Catalog
 from flowpipe.config import Configuration
-from flowpipe.errors import ConfigError, FlowpipeError, Problem, UsageError, redact, unknown
+from flowpipe.errors import ConfigError, FlowpipeError, Problem, UsageError, in_order, redact, unknown
 from flowpipe.executors.scheduler import Scheduler
 from flowpipe.intents import Intents
 from flowpipe.ledger import Ledger, new_run_id
@@ -80,7 +80,7 @@ class Project:
             ConfigError: all problems of all pipelines.
         """
         hide = partial(redact, secrets=self.configuration.secrets)
-        return tuple(dict.fromkeys(note.hidden(hide) for bound in self.check().values() for note in bound.notes))
+        return in_order(note.hidden(hide) for bound in self.check().values() for note in bound.notes)
 
     def plan(self, selection: Selection = EVERYTHING, *, now: datetime | None = None) -> Plan:
         """What a run would do, and why.

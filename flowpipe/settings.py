@@ -148,15 +148,11 @@ class _Settling:
 
     def _beyond(self, node: str, takes: Resources, prospect: executors.Prospect) -> Iterator[Problem]:
         """A node that would wait for ever for what its executor never has."""
-        for key, unit, shown in (
-            ("cpus", 1, "{:g} cpus"),
-            ("memory", 10**9, "{:.3f} GB of memory"),
-            ("gpus", 1, "{:g} gpus"),
-        ):
+        for key, unit, suffix in (("cpus", 1, ""), ("memory", 10**9, "GB"), ("gpus", 1, "")):
             wants, has = getattr(takes, key), getattr(prospect.most, key, None)
             if has is not None and wants > has:
-                wanted, there = shown.format(wants / unit), shown.format(has / unit)
-                text = f"node {node} takes {wanted}, but executor {prospect.name} has {there}"
+                there = f"executor {prospect.name} has {has / unit:g}{suffix}"
+                text = f"node {node} takes {key}: {wants / unit:g}{suffix}, but {there}"
                 hint = "lower it, or use an executor that has more"
                 yield Problem(text, self._where(node, "resources", key), hint)
 
