@@ -1,4 +1,4 @@
-"""One step: read, compute, stage, audit, decide. Until it is published, nothing of it is visible."""
+"""One step: read, compute, stage, audit. Until it is decided and published, nothing of it is visible."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from flowpipe.executors.task import Settings
 from flowpipe.frames import collected, present, rows_of
 from flowpipe.inputs import OpenInput
 from flowpipe.intents import Intent
+from flowpipe.modules import ProjectCode
 from flowpipe.output import Output, Target
 from flowpipe.partition import Slice
 from flowpipe.plan import Step
-from flowpipe.publishing import Publisher
 from flowpipe.reading import Reading
 from flowpipe.records import Checked, NodeEnded, NodeStarted, Record
 from flowpipe.staging import StagingPass
@@ -45,9 +45,9 @@ class Workshop:
     run: str
     run_time: datetime
     configuration: Configuration
+    code: ProjectCode
     catalog: Catalog
     scheduler: Scheduler
-    publisher: Publisher
     scratch: Path
     force: bool
     emit: Callable[[Record], None]
@@ -63,15 +63,15 @@ class InputsMoved(Exception):
 
 
 @dataclass(frozen=True)
-class Decided:
-    """A step whose manifest is saved: it will be published. What it was made of lies in `scratch` until then."""
+class Decidable:
+    """What a step staged and audited, to be decided; what it was made of lies in `scratch` until it is published."""
 
     intent: Intent
     scratch: Path
 
 
-def run_step(step: Step, shop: Workshop) -> Decided | tuple[str, ...]:
-    """Run one planned step until it is decided; the reasons of a step that turned out to be up to date.
+def run_step(step: Step, shop: Workshop) -> Decidable | tuple[str, ...]:
+    """Run one planned step until it can be decided; the reasons of a step that turned out to be up to date.
 
     Raises:
         FlowpipeError: what went wrong; nothing of the step is visible.
@@ -94,7 +94,7 @@ class _Attempt:
     shop: Workshop
     scratch: Path
 
-    def run(self) -> Decided | tuple[str, ...]:
+    def run(self) -> Decidable | tuple[str, ...]:
         reading = Reading.hold(self.bound, self.slice, self.shop.catalog, self.shop.configuration)
         choices, values = self._choices(reading)
         stale = [choice for choice in choices if choice.action == "run"]
@@ -104,10 +104,7 @@ class _Attempt:
         outputs = self._stale_only(self._staged(choices, reading, values), stale)
         self._tell(outputs)
         publications = tuple(publication for output in outputs for publication in output.publications)
-        intent = Intent(self.shop.run, self.bound.name, self.slice, publications)
-        with self.shop.stop.held_off():
-            self.shop.publisher.decide(intent)
-        return Decided(intent, self.scratch)
+        return Decidable(Intent(self.shop.run, self.bound.name, self.slice, publications), self.scratch)
 
     def _loaded(self, stale: Sequence[Choice]) -> str | None:
         """How far the read that has a watermark was loaded; None: it has not been, or there is none.

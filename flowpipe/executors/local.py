@@ -39,6 +39,7 @@ class Sync:
 
     Options: type[BaseModel] = SyncOptions
     isolated = False
+    shares_disk = True
     capacity = Resources(cpus=1)
 
     def __init__(self, options: SyncOptions, site: Site) -> None:
@@ -78,6 +79,7 @@ class Threads:
 
     Options: type[BaseModel] = ThreadsOptions
     isolated = False
+    shares_disk = True
 
     def __init__(self, options: ThreadsOptions, site: Site) -> None:
         del site
