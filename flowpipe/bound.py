@@ -12,6 +12,8 @@ from flowpipe.adapters import Dataset
 from flowpipe.audit import Audit
 from flowpipe.config import PipelineConfig
 from flowpipe.datasets import DatasetConfig
+from flowpipe.errors import Problem
+from flowpipe.executors.task import Settings
 from flowpipe.frames import Kind
 from flowpipe.partition import WHOLE, Slice, Window
 from flowpipe.pipeline import Pipeline
@@ -45,7 +47,10 @@ class Write:
 
 @dataclass(frozen=True)
 class Bound:
-    """One pipeline, ready to be planned and run; the `shown_` values have `***` in the place of secrets."""
+    """One pipeline, ready to be planned and run; the `shown_` values have `***` in the place of secrets.
+
+    `settings` are of every node; `notes` are what its user should know, though nothing is wrong.
+    """
 
     name: str
     config: PipelineConfig
@@ -56,6 +61,8 @@ class Bound:
     reads: Mapping[str, Read]
     writes: tuple[Write, ...]
     code: Mapping[str, str]
+    settings: Mapping[str, Settings]
+    notes: tuple[Problem, ...] = ()
 
     @property
     def increment(self) -> Read | None:

@@ -14,27 +14,13 @@ from flowpipe import partition
 from flowpipe.conffile import Document
 from flowpipe.datasets import DatasetConfig
 from flowpipe.errors import ConfigError, Problem, Where
-from flowpipe.fields import Bytes, DatasetName, Duration, Name, NodeName, TimeZone
+from flowpipe.fields import Bytes, DatasetName, Name, NodeName, TimeZone
 from flowpipe.layers import value
 from flowpipe.partition import Every
+from flowpipe.running import NodeConfig, RetryConfig, Timeout
 from flowpipe.validation import MalformedError, Model, check, validate
 
 _ModelT = TypeVar("_ModelT", bound=BaseModel)
-
-
-class RetryConfig(Model):
-    """How a failed node is tried again."""
-
-    attempts: Annotated[int, Field(ge=1)] = 1
-    wait: Duration = "1s"
-    errors: list[str] = Field(default_factory=lambda: ["Exception"], description="exception names that are tried again")
-
-
-class NodeConfig(Model):
-    """Settings of one node."""
-
-    retry: RetryConfig | None = None
-    always: bool = Field(False, description="run even when nothing changed")
 
 
 class ReadConfig(Model):
@@ -102,6 +88,7 @@ class PipelineConfig(Model):
     )
     partitions: PartitionsConfig | None = None
     retry: RetryConfig = RetryConfig()
+    timeout: Timeout | None = Field(None, description="of each step as a whole")
     nodes: dict[NodeName, NodeConfig] = Field(default_factory=dict)
     always: bool = False
 

@@ -52,6 +52,21 @@ class Problem:
         head = f"{self.where}: {self.message}" if self.where else self.message
         return f"{head}\n  hint: {self.hint}" if self.hint else head
 
+    def hidden(self, redact: Callable[[str], str]) -> Problem:
+        """The same without the secrets that `redact` takes out of a text."""
+        where = self.where and replace(self.where, file=redact(self.where.file))
+        return Problem(redact(self.message), where, self.hint and redact(self.hint))
+
+
+def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Each once, in the order of files and lines."""
+
+    def place(problem: Problem) -> tuple[bool, str, int, int]:
+        where = problem.where or Where("")
+        return problem.where is not None, where.file, where.line or 0, where.column or 0
+
+    return tuple(sorted(dict.fromkeys(problems), key=place))
+
 
 class FlowpipeError(Exception):
     """The root of everything flowpipe raises on purpose."""
@@ -66,14 +81,7 @@ class FlowpipeError(Exception):
     def hide(self, redact: Callable[[str], str]) -> None:
         """Take secrets out of all that it tells; a traceback of it must go through `redact`, too."""
         self.redact = redact
-        self.problems = tuple(
-            Problem(
-                redact(each.message),
-                each.where and replace(each.where, file=redact(each.where.file)),
-                each.hint and redact(each.hint),
-            )
-            for each in self.problems
-        )
+        self.problems = tuple(each.hidden(redact) for each in self.problems)
         self.args = ("\n".join(str(each) for each in self.problems),)
 
     @classmethod
@@ -110,17 +118,7 @@ class ConfigError(FlowpipeError):
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.redact = str
-        found = dict.fromkeys(problems)
-        self.problems = tuple(
-            sorted(
-                found,
-                key=lambda p: (
-                    p.where is not None,
-                    str(p.where.file) if p.where else "",
-                    (p.where.line or 0, p.where.column or 0) if p.where else (0, 0),
-                ),
-            )
-        )
+        self.problems = in_order(problems)
         Exception.__init__(self, "\n".join(str(problem) for problem in self.problems))
 
 

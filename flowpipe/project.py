@@ -15,7 +15,7 @@ from flowpipe.binding import Binder
 from flowpipe.bound import Bound
 from flowpipe.catalog import Catalog
 from flowpipe.config import Configuration
-from flowpipe.errors import ConfigError, FlowpipeError, Problem, UsageError, redact, unknown
+from flowpipe.errors import ConfigError, FlowpipeError, Problem, UsageError, in_order, redact, unknown
 from flowpipe.executors.scheduler import Scheduler
 from flowpipe.intents import Intents
 from flowpipe.ledger import Ledger, new_run_id
@@ -72,6 +72,15 @@ class Project:
             with self._hiding_secrets():
                 self._bound = self._bind()
         return self._bound
+
+    def notes(self) -> tuple[Problem, ...]:
+        """What a checked project's user should know, though nothing is wrong.
+
+        Raises:
+            ConfigError: all problems of all pipelines.
+        """
+        hide = partial(redact, secrets=self.configuration.secrets)
+        return in_order(note.hidden(hide) for bound in self.check().values() for note in bound.notes)
 
     def plan(self, selection: Selection = EVERYTHING, *, now: datetime | None = None) -> Plan:
         """What a run would do, and why.

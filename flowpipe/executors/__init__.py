@@ -151,6 +151,20 @@ class Executor(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Prospect:
+    """What can be told of an executor before it starts.
+
+    `most` is what it can ever have, None where only the running cluster knows. `overdue` is what becomes of a node that
+    it cannot stop at its timeout.
+    """
+
+    name: str
+    isolated: bool
+    most: Resources | None
+    overdue: str
+
+
+@dataclass(frozen=True, slots=True)
 class NodeStart:
     """A node was given to the executor for the first time."""
 
@@ -194,6 +208,20 @@ def problems(config: ExecutorConfig, configuration: Configuration) -> tuple[Prob
     except ConfigError as error:
         return error.problems
     return ()
+
+
+def prospect(config: ExecutorConfig, configuration: Configuration) -> Prospect | None:
+    """What can be told of an executor that is not started; None where something is wrong with it.
+
+    Its class may have `most(options)`, which gives `Resources` or None, and a text `overdue`.
+    """
+    try:
+        options = _options(config, configuration)
+    except ConfigError:
+        return None
+    kind = installed()[config.type].load()
+    is_known = hasattr(kind, "most") and configuration.is_resolved("executor")
+    return Prospect(config.type, kind.isolated, kind.most(options) if is_known else None, getattr(kind, "overdue", ""))
 
 
 def create(config: ExecutorConfig, configuration: Configuration, site: Site) -> Executor:
