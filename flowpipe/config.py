@@ -4,6 +4,7 @@
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -128,6 +129,7 @@ class Defaults(Model):
     retry: RetryConfig = RetryConfig()
     executor: ExecutorConfig = ExecutorConfig()
     memory_budget: Bytes | None = Field(None, description="memory for rows, such as `2GB`; what is more goes to disk")
+    deadline: Duration | None = Field(None, description="the longest that a run may take, such as `2h`")
 
 
 class ProjectConfig(Model):
@@ -154,6 +156,7 @@ class Tree(Model):
     stores: dict[Name, StoreConfig]
     executor: ExecutorConfig
     memory_budget: Bytes | None = None
+    deadline: Duration | None = None
     catalog: dict[DatasetName, DatasetConfig]
     pipelines: dict[Name, PipelineConfig]
 
@@ -178,6 +181,8 @@ class Configuration:
     flawed: frozenset[str] = frozenset()
     memory_budget: int | None = None
     """In bytes; None: the engines take what they like."""
+    deadline: timedelta | None = None
+    """Of a whole run; None: it may take as long as it likes."""
 
     def where(self, *path: str | int) -> Where | None:
         """The place of a value, or of what is nearest around it, such as `("catalog", "flights", "mode")`."""

@@ -86,9 +86,10 @@ class Project:
         *,
         on_record: Callable[[Record], None] | None = None,
         wait: timedelta = timedelta(0),
+        deadline: timedelta | None = None,
         command: str = "",
     ) -> RunResult:
-        """Run what is missing or stale; how it ended is in the result.
+        """Run what is missing or stale; how it ended is in the result. A `deadline` is stronger than the profile's.
 
         Raises:
             ConfigError, UsageError: nothing was started.
@@ -104,7 +105,8 @@ class Project:
                 if on_record:
                     on_record(record)
 
-            shop = self._workshop(now, state, emit, force=selection.force)
+            stop = Stop(self.configuration.deadline if deadline is None else deadline)
+            shop = self._workshop(now, state, emit, stop, force=selection.force)
             name, make_plan = self.configuration.project.name, partial(self.plan, selection, now=now)
             try:
                 return Runner(shop, name, command, make_plan).run()
@@ -129,8 +131,10 @@ class Project:
             finally:
                 self.catalog.close()
 
-    def _workshop(self, now: datetime, state: Path, emit: Callable[[Record], None], *, force: bool) -> Workshop:
-        run, stop = new_run_id(now), Stop()
+    def _workshop(
+        self, now: datetime, state: Path, emit: Callable[[Record], None], stop: Stop, *, force: bool
+    ) -> Workshop:
+        run = new_run_id(now)
         return Workshop(
             run=run,
             run_time=now,

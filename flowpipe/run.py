@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
 from pathlib import Path
 
-from flowpipe.errors import FlowpipeError, Interrupted, LockedError, UsageError, unexpected
+from flowpipe.errors import DeadlinePassed, FlowpipeError, Interrupted, LockedError, UsageError, unexpected
 from flowpipe.plan import Plan, Step
 from flowpipe.records import Outcome, RunEnded, RunStarted, StepEnded, StepStarted
 from flowpipe.step import Decided, Workshop, run_step
@@ -68,22 +68,30 @@ class Runner:
             )
         )
         error: FlowpipeError | None = None
+        steps: Sequence[Step] = ()
         try:
             with shop.stop.listening():
                 self._recover()
-                self._steps(self.make_plan().steps)
+                steps = self.make_plan().steps
+                self._steps(steps)
         except Exception as caught:  # noqa: BLE001 - the ledger and the reader are told of it like of all else
-            error = caught if isinstance(caught, FlowpipeError) else unexpected(caught)
+            error = self._told(caught, len(steps))
             error.__cause__ = error.__cause__ or (caught if caught is not error else None)
             error.hide(shop.redact)
         finally:
             # Only when it is empty: a step that could not publish left there what its manifest names.
             with suppress(OSError):
                 shop.scratch.rmdir()
-        outcome = _outcome(error)
+        outcome = "failed" if isinstance(error, DeadlinePassed) else _outcome(error)
         text = str(error) if error else None
         shop.emit(RunEnded(shop.run, datetime.now(UTC), time.monotonic() - began, outcome, text))
         return RunResult(shop.run, outcome, tuple(self._ended), error)
+
+    def _told(self, caught: Exception, steps: int) -> FlowpipeError:
+        """What ended the run, in words for people."""
+        if isinstance(caught, DeadlinePassed) and steps:
+            return caught.after(sum(outcome in {"done", "skipped"} for _, outcome in self._ended), steps)
+        return caught if isinstance(caught, FlowpipeError) else unexpected(caught)
 
     def _recover(self) -> None:
         """Publish what earlier runs had decided; what else they left in the scratch folder goes."""

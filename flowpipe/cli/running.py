@@ -50,6 +50,7 @@ def run(
     last: Last = None,
     force: Force = False,
     wait: Annotated[str, typer.Option("--wait", help="How long to wait for another run to end: 10m.")] = "0s",
+    deadline: Annotated[str | None, typer.Option("--deadline", help="Stop, as failed, after so long: 2h.")] = None,
     as_json: Json = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="A line for each node, too.")] = False,
 ) -> None:
@@ -62,10 +63,10 @@ def run(
     from flowpipe.project import Project
     from flowpipe.selection import Selection
 
-    patience = as_duration("--wait", wait)
+    patience, allowed = as_duration("--wait", wait), as_duration("--deadline", deadline) if deadline else None
     selection = Selection(tuple(pipelines or ()), tuple(partitions or ()), first, last, force)
     loaded = Project.load(project, profile=profile, sets=sets or ())
     listen: Any = (lambda record: typer.echo(terminal.as_json(record))) if as_json else Progress(nodes=verbose)
-    result = loaded.run(selection, on_record=listen, wait=patience, command=shlex.join(sys.argv[1:]))
+    result = loaded.run(selection, on_record=listen, wait=patience, deadline=allowed, command=shlex.join(sys.argv[1:]))
     if result.error:
         raise result.error
