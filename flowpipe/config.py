@@ -107,11 +107,19 @@ class PipelineConfig(Model):
     always: bool = False
 
 
+class BreakerConfig(Model):
+    """When a store that fails run after run is left alone, and for how long."""
+
+    failures: Annotated[int, Field(ge=1)] = 5
+    cool_down: Duration = "10m"
+
+
 class StoreConfig(Model):
     """One store of a profile; the adapter validates the rest."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
     adapter: str
+    breaker: BreakerConfig | None = None
 
 
 class ExecutorConfig(Model):

@@ -109,7 +109,9 @@ class Project:
             shop = self._workshop(now, state, emit, stop, force=selection.force)
             name, make_plan = self.configuration.project.name, partial(self.plan, selection, now=now)
             try:
-                return Runner(shop, name, command, make_plan).run()
+                result = Runner(shop, name, command, make_plan).run()
+                self.catalog.settle(well=result.error is None)
+                return result
             finally:
                 shop.executor.close()
                 self.catalog.close()

@@ -27,7 +27,7 @@ def alarm_of_others() -> Iterator[None]:
 
 def test_it_ends_what_runs() -> None:
     stop, began = Stop(SHORT), time.monotonic()
-    with pytest.raises(DeadlinePassed, match="^the deadline of 50ms has passed\n"), stop.listening():
+    with pytest.raises(DeadlinePassed, match=r"^the deadline of 50ms has passed\n"), stop.listening():
         time.sleep(10)
     assert time.monotonic() - began < 5
     assert isinstance(stop.interrupted, DeadlinePassed)
@@ -41,7 +41,7 @@ def test_it_waits_for_what_is_held_off_and_a_first_signal_then_waits_too() -> No
             signal.raise_signal(signal.SIGTERM)
             finished = True
         assert finished
-        with pytest.raises(Interrupted, match="^interrupted; ") as caught:
+        with pytest.raises(Interrupted, match=r"^interrupted; ") as caught:
             stop.check()
     assert caught.value.exit_code == 143, "who asks for an end is told that he got it"
 
