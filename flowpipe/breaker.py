@@ -19,10 +19,23 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flowpipe.config import BreakerConfig, Configuration
-from flowpipe.errors import FlowpipeError, PublishError, UsageError, Where, redact, unknown
+from flowpipe.errors import (
+    ConfigError,
+    DataError,
+    FlowpipeError,
+    Interrupted,
+    LockedError,
+    NodeError,
+    UsageError,
+    Where,
+    redact,
+    unknown,
+)
 from flowpipe.fields import duration
 from flowpipe.roots import profile_state
 
+# What is never a store's fault.
+_OF_OTHERS = (ConfigError, DataError, Interrupted, LockedError, NodeError, UsageError)
 # What an adapter asks of its store's server; `discard` only tidies what nobody sees.
 _VERBS = (
     "pin", "newest", "read", "schema", "filled", "is_empty", "held", "is_staged", "publish", "publish_all", "maintain",
@@ -194,8 +207,8 @@ def _is_of_the_store(error: Exception) -> bool:
 
     What flowpipe refuses by itself, such as to append rows twice, was not caused by any other error.
     """
-    if isinstance(error, PublishError) or type(error) is FlowpipeError:
-        return error.__cause__ is not None
+    if isinstance(error, FlowpipeError):
+        return error.__cause__ is not None and not isinstance(error, _OF_OTHERS)
     return isinstance(error, OSError)
 
 

@@ -35,6 +35,10 @@ class Store:
         return "held"
 
 
+class Unreachable(FlowpipeError):
+    """An adapter's own."""
+
+
 def caused(error: FlowpipeError) -> FlowpipeError:
     error.__cause__ = OSError("by the server")
     return error
@@ -109,6 +113,7 @@ def test_what_it_says(make: Callable[..., Breaker]) -> None:
         (TimeoutError("slow"), True),
         (caused(PublishError("refused")), True),
         (caused(FlowpipeError("not reached")), True),
+        (caused(Unreachable("not reached")), True),
         (PublishError("these rows were appended already"), False),
         (caused(DataError("a bad row")), False),
         (ConfigError([Problem("x")]), False),
