@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
@@ -53,15 +53,16 @@ class Failures:
 
 @dataclass(frozen=True)
 class Status:
-    """A breaker at one moment, for people and scripts; it opens at `limit` failures."""
+    """A breaker at one moment. It opens at `limit` failures, `until` its cool-down has passed.
+
+    Where it is half-open the next run tries the store, and one more failure opens it again.
+    """
 
     store: str
     state: Literal["closed", "open", "half-open"]
-    failures: int
+    failures: Failures | None
     limit: int
-    until: datetime | None
-    last_at: datetime | None
-    last_error: str | None
+    until: datetime | None = None
 
 
 @dataclass
@@ -77,31 +78,13 @@ class Breaker:
     _answered: bool = False
 
     @property
-    def failures(self) -> Failures | None:
-        """Those since the store was last well."""
-        try:
-            found = json.loads(self.file.read_text("utf-8"))
-            return Failures(int(found["count"]), datetime.fromisoformat(found["at"]), str(found["error"]))
-        except (OSError, ValueError, LookupError, TypeError):
-            return None  # what cannot be read must not keep anybody from a store
-
-    @property
-    def until(self) -> datetime | None:
-        """When the store is tried again after it failed too often; None: it is closed."""
-        found = self.failures
-        if found is None or found.count < self.config.failures:
-            return None
-        return found.at + duration(self.config.cool_down)
-
-    @property
     def status(self) -> Status:
-        """How it is now; where it is `half-open`, the next run tries the store, and one more failure opens it again."""
-        found, until = self.failures, self.until
-        state: Literal["closed", "open", "half-open"] = (
-            "closed" if until is None else "open" if datetime.now(UTC) < until else "half-open"
-        )
-        last = (found.count, found.at, found.error) if found else (0, None, None)
-        return Status(self.store, state, last[0], self.config.failures, until, *last[1:])
+        """How it is now."""
+        found, limit = self._read(), self.config.failures
+        if found is None or found.count < limit:
+            return Status(self.store, "closed", found, limit)
+        until = found.at + duration(self.config.cool_down)
+        return Status(self.store, "open" if datetime.now(UTC) < until else "half-open", found, limit, until)
 
     def check(self) -> None:
         """Do nothing unless the store is left alone.
@@ -109,16 +92,23 @@ class Breaker:
         Raises:
             FlowpipeError: it is.
         """
-        found, until = self.failures, self.until
-        if found is None or until is None or datetime.now(UTC) >= until:
+        status = self.status
+        if status.state != "open":
             return
-        times = f"{found.count} times in a row, the last time at" if found.count > 1 else "at"
+        assert status.failures
+        assert status.until
+        count, at = status.failures.count, f"{status.failures.at.astimezone():%Y-%m-%d %H:%M}"
+        times = f"{count} times in a row, the last time at {at}" if count > 1 else f"at {at}"
         raise FlowpipeError(
-            f'store "{self.store}" failed {times} {found.at.astimezone():%Y-%m-%d %H:%M}: {found.error}',
+            f'store "{self.store}" failed {times}: {status.failures.error}',
             where=self.where,
-            hint=f"it is tried again from {clock(until)} on; mend it and run `flowpipe breaker reset {self.store}` "
-            "to try at once",
+            hint=f"it is tried again from {clock(status.until)} on; "
+            f"mend it and run `flowpipe breaker reset {self.store}` to try at once",
         )
+
+    def begin(self) -> None:
+        """The begin of a run: only what is asked from now on is part of it."""
+        self._failed, self._answered = None, False
 
     def watched(self, adapter: type) -> type:
         """An adapter's class, which notes what becomes of all that is asked of the store."""
@@ -127,18 +117,25 @@ class Breaker:
 
     def settle(self, *, well: bool) -> None:
         """The end of a run: whatever a store failed at meanwhile, it is no failure where all went `well` in the end."""
-        failed, answered, self._failed, self._answered = self._failed, self._answered, None, False
-        before = self.failures
         # A disk that is full has failed the run by itself, or harms nobody who will only try a store once more.
         with suppress(OSError):
-            if failed and not well:
-                self._save(Failures((before.count if before else 0) + 1, failed.at, failed.error))
-            elif answered:
+            if self._failed and not well:
+                before = self._read()
+                self._save(replace(self._failed, count=before.count + 1 if before else 1))
+            elif self._answered:
                 self.reset()
 
     def reset(self) -> None:
         """Forget all failures."""
         self.file.unlink(missing_ok=True)
+
+    def _read(self) -> Failures | None:
+        try:
+            found = json.loads(self.file.read_text("utf-8"))
+            at = datetime.fromisoformat(found["at"]).astimezone(UTC)
+            return Failures(int(found["count"]), at, str(found["error"]))
+        except (OSError, ValueError, LookupError, TypeError):
+            return None  # what cannot be read must not keep anybody from a store
 
     def _save(self, failures: Failures) -> None:
         self.file.parent.mkdir(parents=True, exist_ok=True)

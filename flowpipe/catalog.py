@@ -75,6 +75,11 @@ class Catalog:
             where = self._configuration.where("catalog", dataset.name, *path)
             yield Problem(f"dataset {dataset.name}: {message}", where, hint)
 
+    def begin(self) -> None:
+        """The begin of a run: stores that have a breaker look what becomes of them in it."""
+        for each in self._breakers.values():
+            each.begin()
+
     def settle(self, *, well: bool) -> None:
         """The end of a run: stores that have a breaker keep in mind what it was to them; `well`: nothing failed."""
         for each in self._breakers.values():

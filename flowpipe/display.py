@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flowpipe.breaker import Status, clock
 from flowpipe.history import RunDetail, RunRow, StepRow
 from flowpipe.terminal import COLORS, line, rows, seconds, size, table
 
@@ -17,16 +16,6 @@ def runs(found: Sequence[RunRow]) -> None:
         started = f"{entry.started_at.astimezone():%Y-%m-%d %H:%M:%S}"
         grid.append((entry.run, started, entry.profile, entry.outcome or "running", seconds(entry.seconds), steps))
     table(("RUN", "STARTED", "PROFILE", "OUTCOME", "TOOK", "STEPS"), grid, right=("TOOK",))
-
-
-def breakers(found: Sequence[Status]) -> None:
-    """The stores that have a circuit breaker, a row each."""
-    grid = []
-    for each in found:
-        state = f"open until {clock(each.until)}" if each.state == "open" and each.until else each.state
-        last = f"{each.last_at.astimezone():%Y-%m-%d %H:%M}" if each.last_at else ""
-        grid.append((each.store, state, f"{each.failures} of {each.limit}", last, each.last_error or ""))
-    table(("STORE", "STATE", "FAILURES", "LAST", "ERROR"), grid)
 
 
 def run(found: RunDetail) -> None:

@@ -109,6 +109,7 @@ class Project:
             shop = self._workshop(now, state, emit, stop, force=selection.force)
             name, make_plan = self.configuration.project.name, partial(self.plan, selection, now=now)
             try:
+                self.catalog.begin()
                 result = Runner(shop, name, command, make_plan).run()
                 self.catalog.settle(well=result.error is None)
                 return result

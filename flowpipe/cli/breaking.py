@@ -22,7 +22,7 @@ def breaker(
     Example: flowpipe breaker reset warehouse
     """
     from flowpipe import breaker as breakers
-    from flowpipe import display, loading, terminal
+    from flowpipe import listing, loading, terminal
     from flowpipe.roots import find_root
 
     configuration = loading.load(find_root(project), profile=profile, resolve=False)
@@ -33,6 +33,6 @@ def breaker(
     if as_json:
         typer.echo(terminal.as_json([asdict(each) for each in status]))
     elif status:
-        display.breakers(status)
+        listing.breakers(status)
     else:
         typer.echo(f"no store of profile {configuration.profile} has a `breaker:`")
