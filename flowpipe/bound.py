@@ -13,7 +13,9 @@ from flowpipe.audit import Audit
 from flowpipe.config import PipelineConfig
 from flowpipe.datasets import DatasetConfig
 from flowpipe.errors import Problem
+from flowpipe.executors import ONE_CPU
 from flowpipe.executors.task import Settings
+from flowpipe.fields import duration
 from flowpipe.frames import Kind
 from flowpipe.partition import WHOLE, Slice, Window
 from flowpipe.pipeline import Pipeline
@@ -63,6 +65,16 @@ class Bound:
     code: Mapping[str, str]
     settings: Mapping[str, Settings]
     notes: tuple[Problem, ...] = ()
+
+    @property
+    def timeout(self) -> float | None:
+        """How many seconds a step may take."""
+        return None if self.config.timeout is None else duration(self.config.timeout).total_seconds()
+
+    @property
+    def needs_the_driver(self) -> bool:
+        """Whether its nodes are each given to the executor: something is to be done for one of them alone."""
+        return any(each.timeout is not None or each.takes != ONE_CPU for each in self.settings.values())
 
     @property
     def increment(self) -> Read | None:

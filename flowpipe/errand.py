@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -21,19 +21,19 @@ from flowpipe.binding import Binder
 from flowpipe.bound import Bound
 from flowpipe.catalog import Catalog
 from flowpipe.config import Configuration
-from flowpipe.errors import FlowpipeError
+from flowpipe.errors import FlowpipeError, NodeError
 from flowpipe.executors import Site
 from flowpipe.executors.local import Threads, ThreadsOptions
 from flowpipe.executors.retry import Policy
 from flowpipe.executors.scheduler import Scheduler
-from flowpipe.executors.task import NodesFailed, Settings, Task, Watch
+from flowpipe.executors.task import Failure, NodesFailed, NodeTimeout, Settings, Task, Watch
 from flowpipe.frames import kind_of
 from flowpipe.importer import Importer
 from flowpipe.modules import ProjectCode
 from flowpipe.partition import Slice
 from flowpipe.plan import Step
 from flowpipe.records import Record
-from flowpipe.step import Decidable, Workshop, run_step
+from flowpipe.step import Decidable, Workshop, out_of_time, run_step
 from flowpipe.stop import Stop
 
 
@@ -88,30 +88,28 @@ class Errands:
         executor, graph = self._shop.scheduler.executor, bound.graph
         if not (executor.isolated and executor.shares_disk) or bound.needs_the_driver:
             return False
-        datasets = [entry.dataset for entry in (*bound.reads.values(), *bound.writes)]
+        datasets = [read.dataset for read in bound.reads.values()] + [write.dataset for write in bound.writes]
         if any(getattr(self._shop.catalog.adapter(dataset), "driver_only", False) for dataset in datasets):
             return False
         above = graph.upstream(write.node for write in bound.writes) & graph.nodes.keys()
         return at_once or all(kind_of(graph.nodes[name].annotation) == "lazy" for name in above)
 
     def _sent(self, step: Step, shop: Workshop) -> Returned:
-        errand = Errand(
-            self._project, step.bound.name, step.slice, shop.run, shop.run_time, shop.scratch, shop.force
-        )
+        errand = Errand(self._project, step.bound.name, step.slice, shop.run, shop.run_time, shop.scratch, shop.force)
         settings = Settings(Policy(step.bound.config.retry), step.bound.timeout)
         task = Task(step.name, perform, {"errand": "errand"}, settings)
         watch = Watch(shop.stop.check, lambda _, value: value, lambda _: None)
         try:
             values = shop.scheduler.run([task], {"errand": errand}, [step.name], watch)
         except NodesFailed as failed:
-            raise _lost(step, failed) from failed.failures[0].error
+            raise _told(step, failed.failures[0]) from failed.failures[0].error
         returned: Returned = values[step.name]
         return returned
 
     @cached_property
     def _project(self) -> bytes:
         shop = self._shop
-        return cloudpickle.dumps((shop.configuration, shop.code.importer))
+        return bytes(cloudpickle.dumps((shop.configuration, shop.code.importer)))
 
 
 def perform(errand: Errand) -> Returned:
@@ -158,3 +156,16 @@ def _bound(project: bytes, name: str) -> Bound:
     graph = pipeline.load(name, code, configuration.pipelines[name])
     written = frozenset(name for each in configuration.pipelines.values() for name in each.writes.values())
     return Binder(name, configuration, Catalog(configuration), code, graph, written).bind()
+
+
+def _told(step: Step, failure: Failure) -> FlowpipeError:
+    """What ended a step that did not come back."""
+    if isinstance(failure.error, FlowpipeError):
+        return failure.error
+    if isinstance(failure.error, NodeTimeout):
+        return out_of_time(step.bound, step.slice)
+    times = f" after {failure.attempts} attempts" if failure.attempts > 1 else ""
+    return NodeError(
+        f"step {step.name} failed{times}: {failure.error}",
+        hint="give its nodes less memory to take, or run it with `executor: {type: threads}` to see more",
+    )

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from flowpipe.errors import FlowpipeError, LockedError, UsageError, unexpected
+from flowpipe.errors import DeadlinePassed, FlowpipeError, LockedError, UsageError, unexpected
 from flowpipe.plan import Plan
 from flowpipe.publishing import Publisher
 from flowpipe.records import Outcome, RunEnded, RunStarted
 from flowpipe.step import Workshop
 from flowpipe.steps import Steps, outcome_of
+
 
 @dataclass(frozen=True)
 class RunResult:
@@ -59,7 +60,7 @@ class Runner:
                 self._recover()
                 steps.run(self.make_plan().steps)
         except Exception as caught:  # noqa: BLE001 - the ledger and the reader are told of it like of all else
-            error = caught if isinstance(caught, FlowpipeError) else unexpected(caught)
+            error = _told(caught, steps)
             error.__cause__ = error.__cause__ or (caught if caught is not error else None)
             error.hide(shop.redact)
         finally:
@@ -103,3 +104,10 @@ def locked(state: Path, wait: timedelta) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _told(caught: Exception, steps: Steps) -> FlowpipeError:
+    """What ended the run, in words for people."""
+    if isinstance(caught, DeadlinePassed) and steps.planned:
+        return caught.after(sum(outcome in {"done", "skipped"} for _, outcome in steps.ended), steps.planned)
+    return caught if isinstance(caught, FlowpipeError) else unexpected(caught)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,11 +18,9 @@ from flowpipe.adapters import State
 from flowpipe.bound import Bound, Read, Write
 from flowpipe.catalog import Catalog
 from flowpipe.config import Configuration
-from flowpipe.errors import DataError, FlowpipeError, Interrupted, Problem, redact
+from flowpipe.errors import DataError, FlowpipeError, Interrupted, OutOfTime, Problem, redact
 from flowpipe.executors import NodeProgress, NodeStart, Remote
-from flowpipe.executors.retry import Policy
 from flowpipe.executors.scheduler import Scheduler
-from flowpipe.executors.task import Settings
 from flowpipe.frames import collected, present, rows_of
 from flowpipe.inputs import OpenInput
 from flowpipe.intents import Intent
@@ -76,9 +75,11 @@ def run_step(step: Step, shop: Workshop) -> Decidable | tuple[str, ...]:
     Raises:
         FlowpipeError: what went wrong; nothing of the step is visible.
     """
+    until = None if step.bound.timeout is None else time.monotonic() + step.bound.timeout
     for attempt in range(RESTARTS):
         try:
-            return _Attempt(step.bound, step.slice, shop, shop.scratch / f"{step.name}-{attempt}").run()
+            scratch = shop.scratch / f"{step.name}-{attempt}"
+            return _Attempt(step.bound, step.slice, shop, scratch, until).run()
         except InputsMoved as moved:
             name = moved.args[0]
     raise DataError(
@@ -93,6 +94,7 @@ class _Attempt:
     slice: Slice
     shop: Workshop
     scratch: Path
+    until: float | None
 
     def run(self) -> Decidable | tuple[str, ...]:
         reading = Reading.hold(self.bound, self.slice, self.shop.catalog, self.shop.configuration)
@@ -263,22 +265,22 @@ class _Attempt:
         overrides: Mapping[str, Any],
         receivers: Mapping[str, Callable[[Any], Any]],
     ) -> dict[str, Any]:
-        config = self.bound.config
-
-        def settings(node: str) -> Settings:
-            own = config.nodes.get(node)
-            return Settings(Policy(own.retry if own and own.retry else config.retry))
-
         return self.bound.graph.compute(
             nodes,
             inputs,
             scheduler=self.shop.scheduler,
-            settings=settings,
+            settings=self.bound.settings,
             overrides=overrides,
             handed_on=receivers,
             progress=self._progress,
-            check_stop=self.shop.stop.check,
+            check_stop=self._check,
+            until=self.until,
         )
+
+    def _check(self) -> None:
+        self.shop.stop.check()
+        if self.until is not None and time.monotonic() >= self.until:
+            raise out_of_time(self.bound, self.slice)
 
     def _progress(self, event: NodeProgress) -> None:
         step = (self.shop.run, self.bound.name, str(self.slice), event.node)
@@ -294,6 +296,15 @@ class _Attempt:
             for check, failed in output.failed.items():
                 consequence = output.consequence if failed else "passed"
                 self.shop.emit(Checked(*step, output.dataset.name, check, failed, consequence))
+
+
+def out_of_time(bound: Bound, part: Slice) -> OutOfTime:
+    """The words for a step that took too long."""
+    return OutOfTime(
+        f"step {bound.name if part.kind == 'whole' else f'{bound.name} {part}'} took longer than its timeout of "
+        f"{bound.config.timeout}",
+        hint="give it more with `timeout:`, or see what it waited for with `flowpipe show last`",
+    )
 
 
 def _none_for(bound: Bound) -> dict[str, str | None]:

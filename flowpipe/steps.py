@@ -20,7 +20,7 @@ from queue import Empty, SimpleQueue
 
 from flowpipe.bound import read_slice
 from flowpipe.errand import Errands
-from flowpipe.errors import Interrupted
+from flowpipe.errors import Interrupted, OutOfTime
 from flowpipe.plan import Step
 from flowpipe.publishing import Publisher
 from flowpipe.records import Outcome, Record, StepEnded, StepStarted
@@ -60,6 +60,7 @@ class Steps:
     """Runs the steps of one plan, at most `workers` at once; with one they run in the driver's own thread."""
 
     def __init__(self, shop: Workshop, publisher: Publisher, workers: int) -> None:
+        self.planned = 0
         self.ended: list[tuple[str, Outcome]] = []
         self._shop = shop
         self._publisher = publisher
@@ -76,7 +77,7 @@ class Steps:
             FlowpipeError: the first thing that went wrong; nothing was started since, and steps that were decided are
                 published all the same.
         """
-        pending = deque(steps)
+        self.planned, pending = len(steps), deque(steps)
         errands = Errands(self._shop, steps)
         try:
             while self._running or (pending and not self._error):
@@ -209,7 +210,7 @@ def outcome_of(error: BaseException | None) -> Outcome:
     """The word for how a step or run ended."""
     if error is None:
         return "done"
-    return "cancelled" if isinstance(error, Interrupted) else "failed"
+    return "cancelled" if isinstance(error, Interrupted) and not isinstance(error, OutOfTime) else "failed"
 
 
 def _waits_for(step: Step, earlier: Step) -> bool:
