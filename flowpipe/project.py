@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from flowpipe import executors, loading, memory, pipeline, plan, upkeep
@@ -16,6 +16,7 @@ from flowpipe.bound import Bound
 from flowpipe.catalog import Catalog
 from flowpipe.config import Configuration
 from flowpipe.errors import ConfigError, FlowpipeError, Problem, UsageError, redact, unknown
+from flowpipe.executors.scheduler import Scheduler
 from flowpipe.intents import Intents
 from flowpipe.ledger import Ledger, new_run_id
 from flowpipe.modules import ProjectCode
@@ -50,6 +51,10 @@ class Project:
         """
         configuration = loading.load_valid(find_root(Path(path)), profile=profile, sets=sets, resolve=not offline)
         return cls(configuration, Catalog(configuration))
+
+    @cached_property
+    def _code(self) -> ProjectCode:
+        return ProjectCode(self.configuration.root / "pipelines")
 
     @property
     def profile(self) -> str:
@@ -114,7 +119,7 @@ class Project:
                 self.catalog.settle(well=result.error is None)
                 return result
             finally:
-                shop.executor.close()
+                shop.scheduler.executor.close()
                 self.catalog.close()
 
     def maintain(
@@ -138,12 +143,13 @@ class Project:
         self, now: datetime, state: Path, emit: Callable[[Record], None], stop: Stop, *, force: bool
     ) -> Workshop:
         run = new_run_id(now)
+        site = executors.Site(run, state / "scratch" / run / "executor", self._code.importer)
         return Workshop(
             run=run,
             run_time=now,
             configuration=self.configuration,
             catalog=self.catalog,
-            executor=executors.create(self.configuration.executor, self.configuration),
+            scheduler=Scheduler(executors.create(self.configuration.executor, self.configuration, site)),
             publisher=Publisher(run, self.catalog, Intents(state / "intents"), stop, emit),
             scratch=state / "scratch" / run,
             force=force,
@@ -171,7 +177,7 @@ class Project:
         problems = [*configuration.problems, *self.catalog.store_problems]
         problems += executors.problems(configuration.executor, configuration)
         problems += _writers(configuration)
-        code = ProjectCode(configuration.root / "pipelines")
+        code = self._code
         written = frozenset(name for p in configuration.pipelines.values() for name in p.writes.values())
         bound: dict[str, Bound] = {}
         used: set[tuple[str, str]] = set()
