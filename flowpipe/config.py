@@ -35,6 +35,7 @@ class NodeConfig(Model):
 
     retry: RetryConfig | None = None
     always: bool = Field(False, description="run even when nothing changed")
+    checkpoint: bool | None = Field(None, description="keep its frame, so that a re-run does not compute it again")
 
 
 class ReadConfig(Model):
@@ -120,6 +121,13 @@ class ExecutorConfig(Model):
     type: str = "threads"
 
 
+class CheckpointsConfig(Model):
+    """How long the frames of nodes are kept, and how much of them."""
+
+    expire: Duration = Field("7d", description="since they were last used")
+    max_size: Bytes = "10GB"
+
+
 class Defaults(Model):
     """What every pipeline begins with."""
 
@@ -145,6 +153,8 @@ class ProfileConfig(Defaults):
     extends: str | None = None
     protected: bool = Field(False, description="inherits no stores")
     stores: dict[Name, dict[str, Any]] = Field(default_factory=dict)
+    scratch: Name | None = Field(None, description="the store in which the frames of nodes are kept")
+    checkpoints: CheckpointsConfig = CheckpointsConfig()
 
 
 class Tree(Model):
@@ -154,6 +164,8 @@ class Tree(Model):
     stores: dict[Name, StoreConfig]
     executor: ExecutorConfig
     memory_budget: Bytes | None = None
+    scratch: Name | None = None
+    checkpoints: CheckpointsConfig = CheckpointsConfig()
     catalog: dict[DatasetName, DatasetConfig]
     pipelines: dict[Name, PipelineConfig]
 
@@ -178,6 +190,8 @@ class Configuration:
     flawed: frozenset[str] = frozenset()
     memory_budget: int | None = None
     """In bytes; None: the engines take what they like."""
+    scratch: str | None = None
+    checkpoints: CheckpointsConfig = field(default_factory=CheckpointsConfig)
 
     def where(self, *path: str | int) -> Where | None:
         """The place of a value, or of what is nearest around it, such as `("catalog", "flights", "mode")`."""

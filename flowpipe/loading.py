@@ -27,6 +27,7 @@ from flowpipe.validation import problem, validate
 
 _FLAG_SECTIONS = ("params", "config", "retry", "executor", "stores")
 _FLAG_VALUES = ("memory_budget",)
+_PROFILE_ONLY = ("scratch", "checkpoints")
 _PIPELINE_SECTIONS = ("params", "config", "retry")
 _SECRET_KEYS = frozenset(("dsn", "password", "options"))
 
@@ -89,6 +90,8 @@ def load_valid(
         problems=tuple(problems),
         flawed=flawed,
         memory_budget=size(result.memory_budget) if result.memory_budget else None,
+        scratch=result.scratch,
+        checkpoints=result.checkpoints,
     )
 
 
@@ -185,6 +188,7 @@ def _tree(
             "stores": layered(*(at(document, "stores") for document in (*profiles[first:], flags))),
             "executor": at(layered(*executors), "executor") or Document(""),
             **({"memory_budget": budgets[-1]} if budgets else {}),
+            **{name: found for name in _PROFILE_ONLY if (found := _part(profile, name))},
             "catalog": _catalog(catalog, zone),
             "pipelines": join(
                 {name: _pipeline(each, zone, defaults, profile, flags) for name, each in pipelines.items()}

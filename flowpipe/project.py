@@ -10,10 +10,11 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
 
-from flowpipe import executors, loading, memory, pipeline, plan, upkeep
+from flowpipe import executors, loading, memory, pipeline, plan, shelf, upkeep
 from flowpipe.binding import Binder
 from flowpipe.bound import Bound
 from flowpipe.catalog import Catalog
+from flowpipe.checkpoints import Checkpoints
 from flowpipe.config import Configuration
 from flowpipe.errors import ConfigError, FlowpipeError, Problem, UsageError, redact, unknown
 from flowpipe.executors.scheduler import Scheduler
@@ -110,6 +111,8 @@ class Project:
                     on_record(record)
 
             shop = self._workshop(now, state, emit, force=selection.force)
+            if any(bound.checkpoints for bound in self.check().values()):
+                shop.checkpoints.tidy()
             name, make_plan = self.configuration.project.name, partial(self.plan, selection, now=now)
             try:
                 return Runner(shop, name, command, make_plan).run()
@@ -143,6 +146,7 @@ class Project:
             configuration=self.configuration,
             catalog=self.catalog,
             scheduler=Scheduler(executors.create(self.configuration.executor, self.configuration, site)),
+            checkpoints=Checkpoints.of(self.configuration, force=force),
             publisher=Publisher(run, self.catalog, Intents(state / "intents"), stop, emit),
             scratch=state / "scratch" / run,
             force=force,
@@ -168,7 +172,7 @@ class Project:
     def _bind(self) -> dict[str, Bound]:
         configuration = self.configuration
         problems = [*configuration.problems, *self.catalog.store_problems]
-        problems += executors.problems(configuration.executor, configuration)
+        problems += [*executors.problems(configuration.executor, configuration), *shelf.problems(configuration)]
         problems += _writers(configuration)
         code = self._code
         written = frozenset(name for p in configuration.pipelines.values() for name in p.writes.values())
