@@ -10,11 +10,12 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
 
-from flowpipe import executors, loading, memory, pipeline, plan, shelf, upkeep
+from flowpipe import cleaning, executors, loading, memory, pipeline, plan, shelf, upkeep
 from flowpipe.binding import Binder
 from flowpipe.bound import Bound
 from flowpipe.catalog import Catalog
 from flowpipe.checkpoints import Checkpoints
+from flowpipe.cleaning import Leftover
 from flowpipe.config import Configuration
 from flowpipe.errors import ConfigError, FlowpipeError, Problem, UsageError, redact, unknown
 from flowpipe.executors.scheduler import Scheduler
@@ -136,6 +137,28 @@ class Project:
                 yield from upkeep.maintain(datasets, self.catalog, intents, retention, dry_run=dry_run)
             finally:
                 self.catalog.close()
+
+    def clean(
+        self, *, only_checkpoints: bool = False, every: bool = False, dry_run: bool = False
+    ) -> Iterator[Leftover]:
+        """Remove what nobody needs any more, telling each; `dry_run` only tells, `every` means all checkpoints.
+
+        Raises:
+            LockedError: a run is at work.
+            FlowpipeError: the store of the checkpoints does not answer.
+        """
+        configuration = self.configuration
+        if found := [*configuration.problems, *shelf.problems(configuration)]:
+            raise ConfigError(found)
+        state = profile_state(configuration.root, self.profile)
+        with self._hiding_secrets(), locked(state, timedelta(0)):
+            kept, bounds = shelf.shelf_of(configuration), shelf.Bounds.of(configuration)
+            leftovers = [*cleaning.checkpoints(kept, bounds, every=every)]
+            leftovers += [] if only_checkpoints else cleaning.of_dead_runs(state)
+            for leftover in leftovers:
+                if not dry_run:
+                    leftover.remove()
+                yield leftover
 
     def _workshop(self, now: datetime, state: Path, emit: Callable[[Record], None], *, force: bool) -> Workshop:
         run, stop = new_run_id(now), Stop()

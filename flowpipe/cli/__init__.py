@@ -45,7 +45,7 @@ def _options(
 
 
 app.command("list")(project.list_)
-for _command in (project.check, running.plan, running.run, tidying.maintain, past.runs, past.show):
+for _command in (project.check, running.plan, running.run, tidying.maintain, tidying.clean, past.runs, past.show):
     app.command()(_command)
 
 
