@@ -65,6 +65,7 @@ class Bound:
     code: Mapping[str, str]
     settings: Mapping[str, Settings]
     notes: tuple[Problem, ...] = ()
+    checkpoints: frozenset[str] = frozenset()
 
     @property
     def timeout(self) -> float | None:
@@ -105,17 +106,25 @@ class Bound:
 
     def free_values(self, write: Write) -> frozenset[str]:
         """Nodes under a write that depend on no dataset and feed nodes that do, or are written themselves."""
-        above = self.graph.upstream([write.node])
+        return self.free_above(write.node)
+
+    def free_above(self, node: str) -> frozenset[str]:
+        """Nodes at or above a node that depend on no dataset and feed nodes that do, or are the node itself."""
+        above = self.graph.upstream([node])
         free = {name for name in above & self.graph.nodes.keys() if not self._reads_under(name)}
         return frozenset(
             name
             for name in free
-            if name == write.node or any(user in above and user not in free for user in self.graph.consumers(name))
+            if name == node or any(user in above and user not in free for user in self.graph.consumers(name))
         )
 
     def datasets_under(self, write: Write) -> tuple[Read, ...]:
         """The reads a write depends on, in the order of their names."""
-        return tuple(self.reads[name] for name in sorted(self._reads_under(write.node)))
+        return self.reads_above(write.node)
+
+    def reads_above(self, node: str) -> tuple[Read, ...]:
+        """The reads a node depends on, in the order of their names."""
+        return tuple(self.reads[name] for name in sorted(self._reads_under(node)))
 
     def _reads_under(self, node: str) -> frozenset[str]:
         return self.graph.upstream([node]) & self.reads.keys()

@@ -116,6 +116,13 @@ class ExecutorConfig(Model):
     type: str = "threads"
 
 
+class CheckpointsConfig(Model):
+    """How long the frames of nodes are kept, and how much of them."""
+
+    expire: Duration = Field("7d", description="since they were last used")
+    max_size: Bytes = "10GB"
+
+
 class Defaults(Model):
     """What every pipeline begins with."""
 
@@ -145,6 +152,8 @@ class ProfileConfig(Defaults):
     extends: str | None = None
     protected: bool = Field(False, description="inherits no stores")
     stores: dict[Name, dict[str, Any]] = Field(default_factory=dict)
+    scratch: Name | None = Field(None, description="the store in which the frames of nodes are kept")
+    checkpoints: CheckpointsConfig = CheckpointsConfig()
 
 
 class Tree(Model):
@@ -156,6 +165,8 @@ class Tree(Model):
     memory_budget: Bytes | None = None
     deadline: Duration | None = None
     max_parallel_steps: Annotated[int, Field(ge=1)] | None = None
+    scratch: Name | None = None
+    checkpoints: CheckpointsConfig = CheckpointsConfig()
     catalog: dict[DatasetName, DatasetConfig]
     pipelines: dict[Name, PipelineConfig]
 
@@ -181,8 +192,10 @@ class Configuration:
     memory_budget: int | None = None
     """In bytes; None: the engines take what they like."""
     deadline: timedelta | None = None
-    max_parallel_steps: int | None = None
     """Of a whole run; None: it may take as long as it likes."""
+    max_parallel_steps: int | None = None
+    scratch: str | None = None
+    checkpoints: CheckpointsConfig = field(default_factory=CheckpointsConfig)
 
     def where(self, *path: str | int) -> Where | None:
         """The place of a value, or of what is nearest around it, such as `("catalog", "flights", "mode")`."""

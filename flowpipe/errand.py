@@ -20,6 +20,7 @@ from flowpipe import memory, pipeline
 from flowpipe.binding import Binder
 from flowpipe.bound import Bound
 from flowpipe.catalog import Catalog
+from flowpipe.checkpoints import Checkpoints
 from flowpipe.config import Configuration
 from flowpipe.errors import FlowpipeError, NodeError
 from flowpipe.executors import Site
@@ -125,6 +126,7 @@ def perform(errand: Errand) -> Returned:
         code=code,
         catalog=catalog,
         scheduler=Scheduler(executor),
+        checkpoints=Checkpoints.of(configuration, force=errand.force),
         scratch=errand.scratch,
         force=errand.force,
         emit=records.append,

@@ -66,9 +66,9 @@ class Pipeline:
     _graph: Any = field(repr=False)
     _code: ProjectCode = field(repr=False)
 
-    def upstream(self, names: Iterable[str]) -> frozenset[str]:
-        """The nodes and inputs that names depend on, and the names."""
-        return self._upstream(names, frozenset())
+    def upstream(self, names: Iterable[str], given: AbstractSet[str] = frozenset()) -> frozenset[str]:
+        """The nodes and inputs that names depend on, and the names; what is above `given` ones only, is left out."""
+        return self._upstream(names, given)
 
     def consumers(self, name: str) -> tuple[str, ...]:
         """The nodes that take a node or an input."""
