@@ -4,6 +4,7 @@
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -14,7 +15,7 @@ from flowpipe import partition
 from flowpipe.conffile import Document
 from flowpipe.datasets import DatasetConfig
 from flowpipe.errors import ConfigError, Problem, Where
-from flowpipe.fields import Bytes, DatasetName, Name, NodeName, TimeZone
+from flowpipe.fields import Bytes, DatasetName, Duration, Name, NodeName, TimeZone
 from flowpipe.layers import value
 from flowpipe.partition import Every
 from flowpipe.running import NodeConfig, RetryConfig, Timeout
@@ -93,11 +94,19 @@ class PipelineConfig(Model):
     always: bool = False
 
 
+class BreakerConfig(Model):
+    """When a store that fails run after run is left alone, and for how long."""
+
+    failures: Annotated[int, Field(ge=1)] = 5
+    cool_down: Duration = "10m"
+
+
 class StoreConfig(Model):
     """One store of a profile; the adapter validates the rest."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
     adapter: str
+    breaker: BreakerConfig | None = None
 
 
 class ExecutorConfig(Model):
@@ -105,6 +114,13 @@ class ExecutorConfig(Model):
 
     model_config = ConfigDict(frozen=True, extra="allow")
     type: str = "threads"
+
+
+class CheckpointsConfig(Model):
+    """How long the frames of nodes are kept, and how much of them."""
+
+    expire: Duration = Field("7d", description="since they were last used")
+    max_size: Bytes = "10GB"
 
 
 class Defaults(Model):
@@ -115,6 +131,10 @@ class Defaults(Model):
     retry: RetryConfig = RetryConfig()
     executor: ExecutorConfig = ExecutorConfig()
     memory_budget: Bytes | None = Field(None, description="memory for rows, such as `2GB`; what is more goes to disk")
+    deadline: Duration | None = Field(None, description="the longest that a run may take, such as `2h`")
+    max_parallel_steps: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="how many steps run at once; as many as the executor has CPUs if absent"
+    )
 
 
 class ProjectConfig(Model):
@@ -132,6 +152,8 @@ class ProfileConfig(Defaults):
     extends: str | None = None
     protected: bool = Field(False, description="inherits no stores")
     stores: dict[Name, dict[str, Any]] = Field(default_factory=dict)
+    scratch: Name | None = Field(None, description="the store in which the frames of nodes are kept")
+    checkpoints: CheckpointsConfig = CheckpointsConfig()
 
 
 class Tree(Model):
@@ -141,6 +163,10 @@ class Tree(Model):
     stores: dict[Name, StoreConfig]
     executor: ExecutorConfig
     memory_budget: Bytes | None = None
+    deadline: Duration | None = None
+    max_parallel_steps: Annotated[int, Field(ge=1)] | None = None
+    scratch: Name | None = None
+    checkpoints: CheckpointsConfig = CheckpointsConfig()
     catalog: dict[DatasetName, DatasetConfig]
     pipelines: dict[Name, PipelineConfig]
 
@@ -165,6 +191,11 @@ class Configuration:
     flawed: frozenset[str] = frozenset()
     memory_budget: int | None = None
     """In bytes; None: the engines take what they like."""
+    deadline: timedelta | None = None
+    """Of a whole run; None: it may take as long as it likes."""
+    max_parallel_steps: int | None = None
+    scratch: str | None = None
+    checkpoints: CheckpointsConfig = field(default_factory=CheckpointsConfig)
 
     def where(self, *path: str | int) -> Where | None:
         """The place of a value, or of what is nearest around it, such as `("catalog", "flights", "mode")`."""

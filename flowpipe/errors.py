@@ -8,6 +8,8 @@
     ├── PublishError        4   audited data could not be made visible
     ├── LockedError        75   another run holds the lock
     └── Interrupted   130/143   SIGINT or SIGTERM
+        └── OutOfTime       1   a step took longer than its timeout
+            └── DeadlinePassed  the run took longer than its deadline
 
 The number is the exit code of the command.
 """
@@ -78,6 +80,10 @@ class FlowpipeError(Exception):
         self.problems: tuple[Problem, ...] = (Problem(message, where, hint),)
         super().__init__(str(self.problems[0]))
 
+    def __reduce__(self) -> tuple[Callable[..., FlowpipeError], tuple[object, ...]]:
+        # Each class is made of arguments of its own, and secrets do not travel.
+        return _again, (type(self), self.args, {**self.__dict__, "redact": str})
+
     def hide(self, redact: Callable[[str], str]) -> None:
         """Take secrets out of all that it tells; a traceback of it must go through `redact`, too."""
         self.redact = redact
@@ -92,6 +98,13 @@ class FlowpipeError(Exception):
         error.problems = told
         error.args = ("\n".join(str(problem) for problem in told),)
         return error
+
+
+def _again(kind: type[FlowpipeError], arguments: tuple[object, ...], state: dict[str, object]) -> FlowpipeError:
+    error = kind.__new__(kind)
+    error.args = arguments
+    error.__dict__.update(state)
+    return error
 
 
 def unexpected(error: Exception) -> FlowpipeError:
@@ -152,6 +165,34 @@ class Interrupted(FlowpipeError):
     def __init__(self, signal_number: int) -> None:
         self.exit_code = 128 + signal_number
         super().__init__("interrupted; nothing is half published", hint="run the same command again to go on")
+
+
+class OutOfTime(Interrupted):
+    """Something took longer than it may and was stopped as by a signal; nothing is half published."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, where: Where | None = None, hint: str | None = None) -> None:
+        FlowpipeError.__init__(self, message, where=where, hint=hint)
+
+
+class DeadlinePassed(OutOfTime):
+    """The run took longer than its deadline.
+
+    `allowed` and `more`, twice as much, are durations as they are written in YAML.
+    """
+
+    def __init__(self, allowed: str, more: str, steps: tuple[int, int] | None = None) -> None:
+        self._durations = allowed, more
+        text = f"the deadline of {allowed} has passed"
+        if steps:
+            text += f"; {steps[0]} of {steps[1]} steps are done"
+        hint = f"run the same command again to go on, or give it more time: --deadline {more}"
+        super().__init__(text, hint=hint)
+
+    def after(self, done: int, steps: int) -> DeadlinePassed:
+        """The same, telling how far the run came."""
+        return DeadlinePassed(*self._durations, (done, steps))
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -81,14 +81,33 @@ def present(frame: pl.LazyFrame, kind: Kind, spool: Path) -> Any:
         import pyarrow as pa
 
         return pa.RecordBatchReader.from_stream(frame.collect_batches(lazy=True))
-    import duckdb
-
     # A relation is read as often as its user likes, a stream only once: so it stands on a file.
     path = _fresh(spool)
     interruptibly(lambda: frame.sink_parquet(path))
+    return relation_of(path, spool)
+
+
+def relation_of(path: Path, spool: Path) -> Any:
+    """The rows of a Parquet file as a DuckDB relation with a connection of its own."""
+    import duckdb
+
     connection = duckdb.connect(config={"temp_directory": str(spool)})
     memory.bound(connection)
     return connection.read_parquet(str(path))
+
+
+def to_table(value: Any) -> Any:
+    """All rows of a RecordBatchReader or a DuckDB relation, as a pyarrow Table."""
+    return value.read_all() if kind_of(type(value)) == "reader" else value.to_arrow_table()
+
+
+def to_relation(table: Any) -> Any:
+    """A pyarrow Table as a DuckDB relation, on a connection of its own."""
+    import duckdb
+
+    connection = duckdb.connect()
+    memory.bound(connection)
+    return connection.from_arrow(table)
 
 
 def collected(frame: pl.LazyFrame) -> pl.DataFrame:

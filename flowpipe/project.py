@@ -10,10 +10,12 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
 
-from flowpipe import executors, loading, memory, pipeline, plan, upkeep
+from flowpipe import cleaning, executors, loading, memory, pipeline, plan, shelf, upkeep
 from flowpipe.binding import Binder
 from flowpipe.bound import Bound
 from flowpipe.catalog import Catalog
+from flowpipe.checkpoints import Checkpoints
+from flowpipe.cleaning import Leftover
 from flowpipe.config import Configuration
 from flowpipe.errors import ConfigError, FlowpipeError, Problem, UsageError, in_order, redact, unknown
 from flowpipe.executors.scheduler import Scheduler
@@ -100,9 +102,10 @@ class Project:
         *,
         on_record: Callable[[Record], None] | None = None,
         wait: timedelta = timedelta(0),
+        deadline: timedelta | None = None,
         command: str = "",
     ) -> RunResult:
-        """Run what is missing or stale; how it ended is in the result.
+        """Run what is missing or stale; how it ended is in the result. A `deadline` is stronger than the profile's.
 
         Raises:
             ConfigError, UsageError: nothing was started.
@@ -118,10 +121,17 @@ class Project:
                 if on_record:
                     on_record(record)
 
-            shop = self._workshop(now, state, emit, force=selection.force)
+            if any(bound.checkpoints for bound in self.check().values()):
+                Checkpoints.of(self.configuration, force=False).tidy()
+            stop = Stop(self.configuration.deadline if deadline is None else deadline)
+            shop = self._workshop(now, state, emit, stop, force=selection.force)
             name, make_plan = self.configuration.project.name, partial(self.plan, selection, now=now)
             try:
-                return Runner(shop, name, command, make_plan).run()
+                self.catalog.begin()
+                publisher = Publisher(shop.run, self.catalog, Intents(state / "intents"), stop, emit)
+                result = Runner(shop, publisher, name, command, make_plan, self._steps_at_once(shop.scheduler)).run()
+                self.catalog.settle(well=result.error is None)
+                return result
             finally:
                 shop.scheduler.executor.close()
                 self.catalog.close()
@@ -143,21 +153,49 @@ class Project:
             finally:
                 self.catalog.close()
 
-    def _workshop(self, now: datetime, state: Path, emit: Callable[[Record], None], *, force: bool) -> Workshop:
-        run, stop = new_run_id(now), Stop()
+    def clean(
+        self, *, only_checkpoints: bool = False, every: bool = False, dry_run: bool = False
+    ) -> Iterator[Leftover]:
+        """Remove what nobody needs any more, telling each; `dry_run` only tells, `every` means all checkpoints.
+
+        Raises:
+            LockedError: a run is at work.
+            FlowpipeError: the store of the checkpoints does not answer.
+        """
+        configuration = self.configuration
+        if found := [*configuration.problems, *shelf.problems(configuration)]:
+            raise ConfigError(found)
+        state = profile_state(configuration.root, self.profile)
+        with self._hiding_secrets(), locked(state, timedelta(0)):
+            kept, bounds = shelf.shelf_of(configuration), shelf.Bounds.of(configuration)
+            leftovers = [*cleaning.checkpoints(kept, bounds, every=every)]
+            leftovers += [] if only_checkpoints else cleaning.of_dead_runs(state)
+            for leftover in leftovers:
+                if not dry_run:
+                    leftover.remove()
+                yield leftover
+
+    def _workshop(
+        self, now: datetime, state: Path, emit: Callable[[Record], None], stop: Stop, *, force: bool
+    ) -> Workshop:
+        run = new_run_id(now)
         site = executors.Site(run, state / "scratch" / run / "executor", self._code.importer)
         return Workshop(
             run=run,
             run_time=now,
             configuration=self.configuration,
+            code=self._code,
             catalog=self.catalog,
             scheduler=Scheduler(executors.create(self.configuration.executor, self.configuration, site)),
-            publisher=Publisher(run, self.catalog, Intents(state / "intents"), stop, emit),
+            checkpoints=Checkpoints.of(self.configuration, force=force),
             scratch=state / "scratch" / run,
             force=force,
             emit=emit,
             stop=stop,
         )
+
+    def _steps_at_once(self, scheduler: Scheduler) -> int:
+        return self.configuration.max_parallel_steps or max(1, int(scheduler.executor.capacity.cpus))
 
     @contextmanager
     def _alone(self, wait: timedelta) -> Iterator[Path]:
@@ -177,7 +215,7 @@ class Project:
     def _bind(self) -> dict[str, Bound]:
         configuration = self.configuration
         problems = [*configuration.problems, *self.catalog.store_problems]
-        problems += executors.problems(configuration.executor, configuration)
+        problems += [*executors.problems(configuration.executor, configuration), *shelf.problems(configuration)]
         problems += _writers(configuration)
         code = self._code
         written = frozenset(name for p in configuration.pipelines.values() for name in p.writes.values())

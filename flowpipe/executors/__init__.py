@@ -105,11 +105,13 @@ class Executor(Protocol):
     """A place where calls run. Made once per run in the driver; its methods may be called from any thread.
 
     `capacity` is what calls in flight may take together; the queue submits no more, so that nothing waits in a second
-    queue. `isolated` says that calls run in other processes: values travel, and `cancel` kills.
+    queue. `isolated` says that calls run in other processes: values travel, and `cancel` kills; `shares_disk` that
+    these see the driver's files under the same paths.
     """
 
     Options: type[BaseModel]
     isolated: bool
+    shares_disk: bool
 
     def __init__(self, options: Any, site: Site) -> None:
         """`options` is an instance of the class's `Options`.

@@ -40,6 +40,7 @@ class Sync:
 
     Options: type[BaseModel] = SyncOptions
     isolated = False
+    shares_disk = True
     overdue = "that it took too long is noticed when it ends"
     capacity = Resources(cpus=1)
 
@@ -85,6 +86,7 @@ class Threads:
 
     Options: type[BaseModel] = ThreadsOptions
     isolated = False
+    shares_disk = True
     overdue = "after that time it fails or is tried again, but its thread goes on unseen until it ends"
 
     def __init__(self, options: ThreadsOptions, site: Site) -> None:

@@ -180,7 +180,7 @@ EVERY_MISTAKE = """\
 --set params..a=1: "params..a=1" is not SECTION.KEY=VALUE
   hint: write it like --set params.late_minutes=20
 --set x=1: unknown section "x"
-  hint: known: config, executor, memory_budget, params, retry, stores
+  hint: known: config, deadline, executor, memory_budget, params, retry, stores
 conf/catalog.yml:1:18: unknown store "landin"
   hint: did you mean "landing"? known: landing
 conf/catalog.yml:1:35: path and table exclude each other
@@ -467,3 +467,23 @@ def test_a_memory_budget_that_is_no_size_is_told_in_its_place(make: Make) -> Non
         '--set memory_budget.rows=2GB: "memory_budget.rows=2GB" is not memory_budget=VALUE\n'
         "  hint: write it like --set memory_budget=2GB"
     )
+
+
+def test_the_deadline_is_the_strongest_of_flag_profile_and_project(make: Make) -> None:
+    stores = "stores:\n  landing: {adapter: files, url: data}\n"
+    assert load(make({})).deadline is None
+    project = {"project.yml": "name: demo\ndefaults: {deadline: 1d}\n"}
+    assert load(make(project)).deadline == timedelta(days=1)
+    root = make(project | {"profiles/dev.yml": f"{stores}deadline: 2h\n"})
+    assert load(root).deadline == timedelta(hours=2)
+    assert load(root, sets=["deadline=90s"]).deadline == timedelta(seconds=90)
+
+
+def test_a_deadline_that_is_no_duration_is_told_in_its_place(make: Make) -> None:
+    root = make({"profiles/dev.yml": "stores: {landing: {adapter: files, url: data}}\ndeadline: noon\n"})
+    assert problems(root) == [
+        'conf/profiles/dev.yml:2:11: "noon" is not a duration\n  hint: write it like 500ms, 1s, 10m, 2h, 3d or 1w'
+    ]
+    assert problems(make(DEMO), sets=["deadline=2h", "deadline.run=2h"]) == [
+        '--set deadline.run=2h: "deadline.run=2h" is not deadline=VALUE\n  hint: write it like --set deadline=2h'
+    ]
