@@ -1,0 +1,247 @@
+"""Nodes computed for one slice and handed to whoever asks: nothing is staged, published, locked or recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from flowpipe.audit import Audit, Audited
+from flowpipe.bound import Read
+from flowpipe.catalog import Catalog
+from flowpipe.checks import Counts, verdict
+from flowpipe.config import Configuration
+from flowpipe.datasets import DatasetConfig
+from flowpipe.errors import ConfigError, FlowpipeError, NodeError, UsageError, unknown
+from flowpipe.executors import NodeEnd, NodeProgress
+from flowpipe.executors.queue import Scheduler
+from flowpipe.frames import collected, kind_of, present, rows_of, to_lazy
+from flowpipe.partition import Slice
+from flowpipe.picking import Pick
+from flowpipe.reading import Reading
+from flowpipe.stop import Stop
+
+# So many windows back an input is looked for: a table asked window by window answers slowly.
+_LATEST = 400
+_CONSEQUENCES = {"fail": "a run stops here", "quarantine": "they are left out", "warn": "a run warns"}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A node's value, or its first rows.
+
+    What is not in memory (a LazyFrame, a reader, a relation) has become a Polars DataFrame. `type` is what the node gave,
+    `rows` how many rows it has in all, None where that is not known.
+    """
+
+    pipeline: str
+    slice: Slice
+    node: str
+    type: str
+    value: Any
+    rows: int | None
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What the previews of one command share; `note` is called with what people should know of them."""
+
+    configuration: Configuration
+    catalog: Catalog
+    scheduler: Scheduler
+    scratch: Path
+    run_time: datetime
+    stop: Stop
+    note: Callable[[str], None]
+
+
+def preview(
+    picks: Sequence[tuple[Pick, Sequence[Slice]]], overrides: Mapping[str, Any], head: int | None, desk: Desk
+) -> list[Shown]:
+    """The values of picked nodes for the latest of their slices whose inputs are there, in order.
+
+    Raises:
+        ConfigError: inputs are not there, or there is no node or input of an override's name.
+        UsageError: a pipeline has no slice yet.
+        NodeError: a node failed.
+        DataError: an input cannot be read.
+    """
+    graphs = [pick.bound.graph for pick, _ in picks]
+    known = {name for graph in graphs for name in (*graph.nodes, *graph.inputs)}
+    if foreign := [name for name in overrides if name not in known]:
+        raise ConfigError(unknown("node or input", name, known) for name in foreign)
+    return [shown for pick, slices in picks for shown in _Preview(pick, slices, overrides, head, desk).values()]
+
+
+@dataclass
+class _Preview:
+    pick: Pick
+    slices: Sequence[Slice]
+    overrides: Mapping[str, Any]
+    head: int | None
+    desk: Desk
+    _spooled: dict[str, pl.LazyFrame] = field(default_factory=dict)
+
+    def values(self) -> Iterator[Shown]:
+        bound, graph = self.pick.bound, self.pick.bound.graph
+        own = {name: self._as_annotated(name, value) for name, value in self.overrides.items() if self._has(name)}
+        needed = graph.upstream(self.pick.names, given=own.keys())
+        reading = self._held({name for name in bound.reads if name in needed and name not in own})
+        frames = {
+            name: self._read(read, reading)
+            for name, read in reading.bound.reads.items()
+            if read.dataset.name in reading.pins
+        }
+        values = graph.compute(
+            self.pick.names,
+            {**bound.params, **bound.given(reading.slice, self.desk.run_time), **frames},
+            scheduler=self.desk.scheduler,
+            retry=bound.retry,
+            progress=self._progress,
+            overrides=own,
+            handed_on=self._receivers(needed),
+            check_stop=self.desk.stop.check,
+        )
+        for name in self.pick.names:
+            yield self._shown(name, values.pop(name), reading.slice)
+
+    def _has(self, name: str) -> bool:
+        graph = self.pick.bound.graph
+        return name in graph.nodes or name in graph.inputs
+
+    def _held(self, reads: AbstractSet[str]) -> Reading:
+        """The reads that are needed, pinned for the latest slice that has them all."""
+        bound = self.pick.bound
+        narrow = replace(bound, reads={name: read for name, read in bound.reads.items() if name in reads})
+        first: ConfigError | None = None
+        for part in list(reversed(self.slices))[:_LATEST]:
+            try:
+                reading = Reading.hold(narrow, part, self.desk.catalog, self.desk.configuration)
+            except ConfigError as missing:
+                first = first or missing
+                continue
+            if len(self.slices) > 1:
+                self.desk.note(f"{bound.name}: partition {part}, the latest whose inputs are there; see --partition")
+            return reading
+        raise first or UsageError(
+            f"pipeline {bound.name} has no closed window yet", hint="name the one to compute: --partition"
+        )
+
+    def _read(self, read: Read, reading: Reading) -> Any:
+        value = present(reading.frame(read, self.desk.scratch), read.kind, self.desk.scratch)
+        if read.contract is not None:
+            value = self._audited(f"input {read.dataset.name}", read.contract, read.dataset.config, value)
+        return self._kept(read.parameter, value)
+
+    def _receivers(self, needed: AbstractSet[str]) -> dict[str, Callable[[Any], Any]]:
+        """What takes a node's value, and gives what its consumers get: of a written node, the audited rows."""
+        written = {write.node: write for write in self.pick.bound.writes}
+
+        def receive(name: str, value: Any) -> Any:
+            if write := written.get(name):
+                value = self._audited(f"node {name}", write.audit, write.dataset.config, value)
+            return self._kept(name, value)
+
+        nodes = self.pick.bound.graph.nodes
+        return {name: partial(receive, name) for name in needed & nodes.keys() if name in {*written, *self.pick.names}}
+
+    def _audited(self, what: str, audit: Audit, config: DatasetConfig, value: Any) -> Any:
+        """The rows that a run hands on, coerced; counted, where they are all in memory."""
+        kind = kind_of(type(value))
+        if audit.schema is None or kind is None:
+            return value
+        frame = to_lazy(value, self.desk.scratch)
+        schema = frame.collect_schema()
+        if problems := audit.schema_problems(schema):
+            self.desk.note(f"{what}: {'; '.join(problems)}; a run stops here, this goes on with its rows as they are")
+            return value
+        audited = audit.apply(frame, schema)
+        barriers = audit.barriers(audited.columns)
+        passed = audited.good if config.on_invalid == "quarantine" else audited.all
+        if rows_of(value) is not None:
+            passed = self._counted(what, audit, config, audited, collected(passed).lazy())
+        elif barriers:
+            names = ", ".join(barrier.name for barrier in barriers)
+            self.desk.note(f"{what}: not checked here, for it takes all rows: {names}")
+        return present(passed, kind, self.desk.scratch)
+
+    def _counted(
+        self, what: str, audit: Audit, config: DatasetConfig, audited: Audited, passed: pl.LazyFrame
+    ) -> pl.LazyFrame:
+        """The rows that pass all checks, after telling what failed."""
+        counts = Counts.of(collected(audited.counts))
+        found = audit.check_staged(passed) if audit.barriers(audited.columns) else None
+        seen = verdict(
+            counts.rows,
+            {**counts.failed, **(found.failed if found else {})},
+            counts.invalid + (found.invalid if found else 0),
+            on_invalid=config.on_invalid,
+            max_invalid=config.max_invalid,
+            whole_failures=found.whole_failures if found else (),
+        )
+        if seen.outcome != "pass":
+            self.desk.note(f"{what}: {'; '.join(seen.lines)}; {_CONSEQUENCES[seen.outcome]}")
+        return found.good if found and config.on_invalid == "quarantine" else passed
+
+    def _kept(self, name: str, value: Any) -> Any:
+        """A value that its consumers may use up without taking it from those who look at it."""
+        if kind_of(type(value)) != "reader" or name not in self.pick.names:
+            return value
+        self._spooled[name] = to_lazy(value, self.desk.scratch)
+        return present(self._spooled[name], "reader", self.desk.scratch)
+
+    def _as_annotated(self, name: str, value: Any) -> Any:
+        """A frame that is given for a node or an input, as the kind that its consumers ask for."""
+        bound, given = self.pick.bound, kind_of(type(value))
+        entry = bound.graph.nodes.get(name) or bound.graph.inputs[name]
+        wanted = kind_of(entry.annotation)
+        if given is None or wanted is None or given == wanted:
+            return value
+        return present(to_lazy(value, self.desk.scratch), wanted, self.desk.scratch)
+
+    def _progress(self, event: NodeProgress) -> None:
+        if isinstance(event, NodeEnd) and event.warning:
+            self.desk.note(f"node {event.node}: {event.warning}")
+
+    def _shown(self, name: str, value: Any, part: Slice) -> Shown:
+        node = self.pick.bound.graph.nodes.get(name)
+        type_name = _type_name(type(value))
+        try:
+            value, rows = _first(self._spooled.pop(name, value), self.head, self.desk.scratch)
+        except FlowpipeError:
+            raise
+        except Exception as error:
+            first_line = str(error).strip().partition("\n")[0]
+            text = f"{'node' if node else 'input'} {name} failed when its rows were computed"
+            raise NodeError(f"{text}: {type(error).__name__}: {first_line}", where=node and node.where) from error
+        return Shown(self.pick.bound.name, part, name, type_name, value, rows)
+
+
+def _first(value: Any, head: int | None, scratch: Path) -> tuple[Any, int | None]:
+    """The first rows of a frame, in memory, and how many there are in all; of a lazy one no more is computed."""
+    kind, rows = kind_of(type(value)), rows_of(value)
+    if kind in {"lazy", "reader", "relation"}:
+        whole = value.limit(head) if kind == "relation" and head is not None else value
+        frame = to_lazy(whole, scratch)
+        found = collected(frame if head is None else frame.head(head))
+        return found, found.height if head is None or found.height < head else None
+    if rows is None or head is None or rows <= head:
+        return value, rows
+    return value.slice(0, head) if kind == "arrow" else value.head(head), rows
+
+
+def _type_name(kind: type) -> str:
+    """A frame's type as people write it, of other types the bare name.
+
+    >>> _type_name(pl.LazyFrame), _type_name(int)
+    ('polars.LazyFrame', 'int')
+    """
+    module = kind.__module__.partition(".")[0].lstrip("_")
+    return f"{module}.{kind.__name__}" if kind_of(kind) else kind.__qualname__
