@@ -1,0 +1,70 @@
+"""What `run` does when it is asked for nodes: computes them and prints their values, publishing nothing."""
+
+# Annotations are no texts here: Typer would compile each of every command at every start.
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flowpipe.cli.options import Names, Partitions
+from flowpipe.errors import UsageError
+
+if TYPE_CHECKING:
+    from flowpipe.project import Project
+
+Select = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--select",
+        help="Publish nothing, print these nodes: late, late+ (and what is made of it), +late. May be repeated.",
+    ),
+]
+Head = Annotated[int | None, typer.Option("--head", min=0, help="How many rows of each node to print; 10 if absent.")]
+_ROWS = 10
+
+
+def nodes(select: Sequence[str] | None, last: str | None, head: int | None) -> tuple[str, ...]:
+    """The nodes that are asked for; none: this is a run.
+
+    Raises:
+        UsageError: `--head` without a node.
+    """
+    from flowpipe.picking import is_node
+
+    asked = (*(select or ()), *([last] if last and is_node(last) else ()))
+    if head is not None and not asked:
+        raise UsageError("--head is for nodes that are printed", hint="name them: --select NODE")
+    return asked
+
+
+def refuse(flags: Mapping[str, object]) -> None:
+    """Flags that only a run knows, each with whether it is given.
+
+    Raises:
+        UsageError: one is.
+    """
+    if given := [flag for flag, value in flags.items() if value]:
+        text = f"{', '.join(given)} cannot stand beside --select or --to NODE, which publish nothing"
+        raise UsageError(text, hint="leave it out; --partition says for which window the nodes are computed")
+
+
+def show(
+    project: "Project", asked: Sequence[str], pipelines: Names, partitions: Partitions, head: int | None, *, as_json: bool
+) -> None:
+    """Print the nodes that are asked for; what is to be known of them goes to stderr."""
+    from flowpipe import glimpse, terminal
+
+    found = project.preview(
+        asked,
+        pipelines=pipelines or (),
+        partitions=partitions or (),
+        head=_ROWS if head is None else head,
+        note=lambda text: typer.echo(f"note: {text}", err=True),
+    )
+    redact = project.configuration.redact
+    for number, one in enumerate(found):
+        if as_json:
+            typer.echo(terminal.as_json(glimpse.record(one, redact)))
+        else:
+            typer.echo("\n" if number else "", nl=False)
+            glimpse.show(one, redact)
