@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from pathlib import Path
@@ -61,13 +62,16 @@ def _extent(frame: pl.DataFrame, rows: int | None) -> str:
 def _table(frame: pl.DataFrame) -> None:
     """As many columns as fit, with their types; the others are named below."""
     columns = [[_cut(name), _type(dtype), *_cells(frame[name])] for name, dtype in frame.schema.items()]
-    fitting = _fitting([max(map(len, column)) for column in columns], shutil.get_terminal_size((0, 0)).columns)
+    width = shutil.get_terminal_size((0, 0)).columns
+    fitting = _fitting([max(map(len, column)) for column in columns], width)
     headings, *rows = zip(*columns[:fitting], strict=True)
     right = [heading for heading, dtype in zip(headings, frame.dtypes, strict=False) if dtype.is_numeric()]
     styles = {"NULL": "dim", **dict.fromkeys(rows[0], "dim")}
     terminal.table(headings, rows, right=right, styles=styles)
     if left := frame.columns[fitting:]:
-        terminal.line((f"{len(left)} more column{'' if len(left) == 1 else 's'}: {', '.join(left)}", "dim"))
+        text = f"{len(left)} more column{'' if len(left) == 1 else 's'}: {', '.join(left)}"
+        for line in textwrap.wrap(text, width, subsequent_indent="  "):
+            terminal.line((line, "dim"))
 
 
 def _fitting(widths: list[int], width: int) -> int:

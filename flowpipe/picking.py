@@ -1,9 +1,9 @@
-"""Which nodes people mean by `late`, `+late`, `late+`: the grammar of dbt's node selection, in one or more pipelines."""
+"""Which nodes of which pipelines people mean by `late`, `+late`, `late+`: the grammar of dbt's node selection."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 
@@ -35,8 +35,8 @@ def is_node(text: str) -> bool:
 def pick(select: Sequence[str], bounds: Sequence[Bound]) -> list[Pick]:
     """The nodes that are selected, pipeline by pipeline.
 
-    Each text holds selections with spaces between them, of which all count; one with commas means what all its parts have
-    in common. A part is `node`, `node+` (it and what is made of it), `+node` (what it is made of, and it) or `+node+`.
+    Each text holds selections with spaces between them, of which all count; one with commas means what all its parts
+    have in common. A part is `node`, `node+` (it and what is made of it), `+node` (what it is made of, and it) or `+node+`.
     `node` may also be a dataset that is read, where no pipeline has such a node.
 
     Raises:
@@ -70,7 +70,9 @@ def _part(text: str, bounds: Sequence[Bound], problems: list[Problem]) -> set[_F
         bound for bound in bounds if name in bound.reads
     ]
     if not owners:
-        problems.append(unknown("node", name, {node for bound in bounds for node in (*bound.graph.nodes, *bound.reads)}))
+        problems.append(
+            unknown("node", name, {node for bound in bounds for node in (*bound.graph.nodes, *bound.reads)})
+        )
         return set()
     if len(owners) > 1:
         pipelines = ", ".join(bound.name for bound in owners)
@@ -78,9 +80,10 @@ def _part(text: str, bounds: Sequence[Bound], problems: list[Problem]) -> set[_F
         problems.append(Problem(f"node {name} is in several pipelines: {pipelines}", None, hint))
         return set()
     (owner,) = owners
-    names = {name, *(_below(owner, name) if down else ())}
-    names |= owner.graph.upstream([name]) & owner.graph.nodes.keys() if up else set()
-    return {(owner.name, each) for each in names}
+    nodes = owner.graph.nodes
+    around = {*(_below(owner, name) if down else ()), *(owner.graph.upstream([name]) & nodes.keys() if up else ())}
+    # Of what is made for each item of a fan-out there is no one value.
+    return {(owner.name, name)} | {(owner.name, each) for each in around if not nodes[each].within}
 
 
 def _below(bound: Bound, name: str) -> Iterator[str]:
@@ -94,5 +97,5 @@ def _below(bound: Bound, name: str) -> Iterator[str]:
         yield from new
 
 
-def _order(bound: Bound) -> Iterator[str]:
+def _order(bound: Bound) -> Iterable[str]:
     return TopologicalSorter({name: node.inputs for name, node in bound.graph.nodes.items()}).static_order()

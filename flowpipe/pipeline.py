@@ -66,9 +66,17 @@ class Pipeline:
     _graph: Any = field(repr=False)
     _code: ProjectCode = field(repr=False)
 
-    def upstream(self, names: Iterable[str]) -> frozenset[str]:
-        """The nodes and inputs that names depend on, and the names."""
-        return self._upstream(names, frozenset())
+    def upstream(self, names: Iterable[str], given: AbstractSet[str] = frozenset()) -> frozenset[str]:
+        """The nodes and inputs that names depend on, and the names; what is given depends on nothing."""
+        seen = set(names)
+        todo = list(seen)
+        while todo:
+            name = todo.pop()
+            if name in self.nodes and name not in given:
+                new = set(self.nodes[name].inputs) - seen
+                seen |= new
+                todo.extend(new)
+        return frozenset(seen)
 
     def consumers(self, name: str) -> tuple[str, ...]:
         """The nodes that take a node or an input."""
@@ -106,7 +114,7 @@ class Pipeline:
         """
         overrides, handed_on = overrides or {}, handed_on or {}
         watch = Watch(check_stop, lambda name, value: handed_on[name](value), progress, handed_on.keys())
-        needed = self._upstream(wanted, overrides.keys())
+        needed = self.upstream(wanted, overrides.keys())
         self._check_names(wanted, needed, inputs, overrides)
 
         def run(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,17 +139,6 @@ class Pipeline:
     @functools.cached_property
     def _expected(self) -> dict[str, type]:
         return {name: kind for name, node in self.nodes.items() for kind in _checkable(node.annotation)}
-
-    def _upstream(self, names: Iterable[str], given: AbstractSet[str]) -> frozenset[str]:
-        seen = set(names)
-        todo = list(seen)
-        while todo:
-            name = todo.pop()
-            if name in self.nodes and name not in given:
-                new = set(self.nodes[name].inputs) - seen
-                seen |= new
-                todo.extend(new)
-        return frozenset(seen)
 
     def _check_names(
         self, wanted: Sequence[str], needed: frozenset[str], inputs: Mapping[str, Any], overrides: Mapping[str, Any]

@@ -9,23 +9,28 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
 
+from flowpipe import executors, memory
 from flowpipe.audit import Audit, Audited
 from flowpipe.bound import Read
 from flowpipe.catalog import Catalog
 from flowpipe.checks import Counts, verdict
 from flowpipe.config import Configuration
 from flowpipe.datasets import DatasetConfig
-from flowpipe.errors import ConfigError, FlowpipeError, NodeError, UsageError, unknown
-from flowpipe.executors import NodeEnd, NodeProgress
-from flowpipe.executors.queue import Scheduler
+from flowpipe.errors import ConfigError, FlowpipeError, Interrupted, NodeError, UsageError, unknown
+from flowpipe.executors import NodeEnd, NodeProgress, Site
+from flowpipe.executors.scheduler import Scheduler
 from flowpipe.frames import collected, kind_of, present, rows_of, to_lazy
+from flowpipe.importer import Importer
+from flowpipe.ledger import new_run_id
 from flowpipe.partition import Slice
 from flowpipe.picking import Pick
 from flowpipe.reading import Reading
+from flowpipe.step import node_settings
 from flowpipe.stop import Stop
 
 # So many windows back an input is looked for: a table asked window by window answers slowly.
@@ -37,8 +42,8 @@ _CONSEQUENCES = {"fail": "a run stops here", "quarantine": "they are left out", 
 class Shown:
     """A node's value, or its first rows.
 
-    What is not in memory (a LazyFrame, a reader, a relation) has become a Polars DataFrame. `type` is what the node gave,
-    `rows` how many rows it has in all, None where that is not known.
+    What is not in memory (a LazyFrame, a reader, a relation) has become a Polars DataFrame. `type` is what the node
+    gave, `rows` how many rows it has in all, None where that is not known.
     """
 
     pipeline: str
@@ -60,6 +65,34 @@ class Desk:
     run_time: datetime
     stop: Stop
     note: Callable[[str], None]
+
+
+@contextmanager
+def opened(
+    configuration: Configuration, catalog: Catalog, code: Importer, now: datetime, note: Callable[[str], None]
+) -> Iterator[Desk]:
+    """A desk whose scratch lies outside of the project, where a run may be at work.
+
+    Raises:
+        ConfigError: the executor cannot be made.
+        Interrupted: SIGINT or SIGTERM came, whatever a library made of it.
+    """
+    stop = Stop()
+    with TemporaryDirectory(prefix="flowpipe-", ignore_cleanup_errors=True) as folder:
+        scratch = Path(folder)
+        executor = executors.create(
+            configuration.executor, configuration, Site(new_run_id(now), scratch / "executor", code)
+        )
+        try:
+            with stop.listening(), memory.bounded(configuration.memory_budget, scratch / "spill"):
+                yield Desk(configuration, catalog, Scheduler(executor), scratch, now, stop, note)
+        except Exception as error:
+            if stop.interrupted and not isinstance(error, Interrupted):
+                raise stop.interrupted from error
+            raise
+        finally:
+            executor.close()
+            catalog.close()
 
 
 def preview(
@@ -103,7 +136,7 @@ class _Preview:
             self.pick.names,
             {**bound.params, **bound.given(reading.slice, self.desk.run_time), **frames},
             scheduler=self.desk.scheduler,
-            retry=bound.retry,
+            settings=partial(node_settings, bound),
             progress=self._progress,
             overrides=own,
             handed_on=self._receivers(needed),
@@ -220,7 +253,9 @@ class _Preview:
         except Exception as error:
             first_line = str(error).strip().partition("\n")[0]
             text = f"{'node' if node else 'input'} {name} failed when its rows were computed"
-            raise NodeError(f"{text}: {type(error).__name__}: {first_line}", where=node and node.where) from error
+            raise NodeError(
+                f"{text}: {type(error).__name__}: {first_line}", where=node.where if node else None
+            ) from error
         return Shown(self.pick.bound.name, part, name, type_name, value, rows)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -266,17 +267,11 @@ class _Attempt:
         overrides: Mapping[str, Any],
         receivers: Mapping[str, Callable[[Any], Any]],
     ) -> dict[str, Any]:
-        config = self.bound.config
-
-        def settings(node: str) -> Settings:
-            own = config.nodes.get(node)
-            return Settings(Policy(own.retry if own and own.retry else config.retry))
-
         return self.bound.graph.compute(
             nodes,
             inputs,
             scheduler=self.shop.scheduler,
-            settings=settings,
+            settings=partial(node_settings, self.bound),
             overrides=overrides,
             handed_on=receivers,
             progress=self._progress,
@@ -297,6 +292,12 @@ class _Attempt:
             for check, failed in output.failed.items():
                 consequence = output.consequence if failed else "passed"
                 self.shop.emit(Checked(*step, output.dataset.name, check, failed, consequence))
+
+
+def node_settings(bound: Bound, node: str) -> Settings:
+    """How a node of a pipeline is run."""
+    own = bound.config.nodes.get(node)
+    return Settings(Policy(own.retry if own and own.retry else bound.config.retry))
 
 
 def _none_for(bound: Bound) -> dict[str, str | None]:

@@ -2,6 +2,7 @@
 
 # Annotations are no texts here: Typer would compile each of every command at every start.
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -49,19 +50,31 @@ def refuse(flags: Mapping[str, object]) -> None:
 
 
 def show(
-    project: "Project", asked: Sequence[str], pipelines: Names, partitions: Partitions, head: int | None, *, as_json: bool
+    project: "Project",
+    asked: Sequence[str],
+    pipelines: Names,
+    partitions: Partitions,
+    head: int | None,
+    *,
+    as_json: bool,
 ) -> None:
-    """Print the nodes that are asked for; what is to be known of them goes to stderr."""
-    from flowpipe import glimpse, terminal
+    """Print the nodes that are asked for; what is to be known of them goes to stderr.
 
+    Raises:
+        UsageError: there are several partitions, or there is no such node.
+    """
+    from flowpipe import errors, glimpse, terminal
+
+    if partitions and len(partitions) > 1:
+        raise UsageError("nodes are printed for one window, not for several", hint="give --partition once")
     found = project.preview(
         asked,
         pipelines=pipelines or (),
-        partitions=partitions or (),
+        partition=partitions[0] if partitions else None,
         head=_ROWS if head is None else head,
         note=lambda text: typer.echo(f"note: {text}", err=True),
     )
-    redact = project.configuration.redact
+    redact = partial(errors.redact, secrets=project.configuration.secrets)
     for number, one in enumerate(found):
         if as_json:
             typer.echo(terminal.as_json(glimpse.record(one, redact)))

@@ -10,7 +10,7 @@ import typer
 
 from flowpipe.cli import previewing
 from flowpipe.cli.options import First, Force, Json, Last, Names, Partitions, Profile, ProjectFolder, Sets, as_duration
-from flowpipe.cli.previewing import Head, Select
+from flowpipe.cli.previewing import Head, Select, Until
 
 
 def plan(
@@ -49,7 +49,7 @@ def run(
     sets: Sets = None,
     partitions: Partitions = None,
     first: First = None,
-    last: Last = None,
+    last: Until = None,
     force: Force = False,
     wait: Annotated[str, typer.Option("--wait", help="How long to wait for another run to end: 10m.")] = "0s",
     select: Select = None,
