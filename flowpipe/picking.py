@@ -36,8 +36,8 @@ def pick(select: Sequence[str], bounds: Sequence[Bound]) -> list[Pick]:
     """The nodes that are selected, pipeline by pipeline.
 
     Each text holds selections with spaces between them, of which all count; one with commas means what all its parts
-    have in common. A part is `node`, `node+` (it and what is made of it), `+node` (what it is made of, and it) or `+node+`.
-    `node` may also be a dataset that is read, where no pipeline has such a node.
+    have in common. A part is `node`, `node+` (it and what is made of it), `+node` (what it is made of, and it) or
+    `+node+`. `node` may also be a dataset that is read, where no pipeline has such a node.
 
     Raises:
         UsageError: there is no such node, it is in several pipelines, or nothing is selected; all of it is named.

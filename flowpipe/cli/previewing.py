@@ -20,6 +20,9 @@ Select = Annotated[
         help="Publish nothing, print these nodes: late, late+ (and what is made of it), +late. May be repeated.",
     ),
 ]
+Until = Annotated[
+    str | None, typer.Option("--to", help="Only windows up to this one; or a node: print it, publish nothing.")
+]
 Head = Annotated[int | None, typer.Option("--head", min=0, help="How many rows of each node to print; 10 if absent.")]
 _ROWS = 10
 
