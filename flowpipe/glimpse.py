@@ -43,7 +43,7 @@ def record(shown: Shown, redact: Callable[[str], str]) -> Mapping[str, Any]:
         text = shown.value if isinstance(shown.value, str) else repr(shown.value)
         return {**head, "value": _plain(shown.value) if plain else redact(text)}
     rows = [_plain(row) for row in _frame(shown.value).iter_rows(named=True)]
-    return {**head, "of": shown.rows, "rows": rows}
+    return {**head, "total": shown.rows, "rows": rows}
 
 
 def _frame(value: Any) -> pl.DataFrame:

@@ -16,7 +16,7 @@ import polars as pl
 
 from flowpipe import executors, memory
 from flowpipe.audit import Audit, Audited
-from flowpipe.bound import Read
+from flowpipe.bound import Read, read_slice
 from flowpipe.catalog import Catalog
 from flowpipe.checks import Counts, verdict
 from flowpipe.config import Configuration
@@ -151,20 +151,35 @@ class _Preview:
 
     def _held(self, reads: AbstractSet[str]) -> Reading:
         """The reads that are needed, pinned for the latest slice that has them all."""
-        bound = self.pick.bound
+        bound, desk = self.pick.bound, self.desk
         narrow = replace(bound, reads={name: read for name, read in bound.reads.items() if name in reads})
+        empty: Reading | None = None
         first: ConfigError | None = None
         for part in list(reversed(self.slices))[:_LATEST]:
             try:
-                reading = Reading.hold(narrow, part, self.desk.catalog, self.desk.configuration)
+                reading = Reading.hold(narrow, part, desk.catalog, desk.configuration)
             except ConfigError as missing:
                 first = first or missing
                 continue
-            if len(self.slices) > 1:
-                self.desk.note(f"{bound.name}: partition {part}, the latest whose inputs are there; see --partition")
-            return reading
-        raise first or UsageError(
-            f"pipeline {bound.name} has no closed window yet", hint="name the one to compute: --partition"
+            if len(self.slices) == 1:
+                return reading
+            if not self._has_empty_table(reading):
+                desk.note(f"{bound.name}: partition {part}, the latest whose inputs are there; see --partition")
+                return reading
+            empty = empty or reading
+        if empty:
+            desk.note(f"{bound.name}: partition {empty.slice}, though no partition has rows in all its inputs")
+            return empty
+        hint = "name the one to compute: --partition"
+        raise first or UsageError(f"pipeline {bound.name} has no closed window yet", hint=hint)
+
+    def _has_empty_table(self, reading: Reading) -> bool:
+        """Whether a table has no row of the slice: unlike a file, it is there before its rows are."""
+        datasets = [read.dataset for read in reading.bound.reads.values()]
+        return any(
+            self.desk.catalog.adapter(dataset).is_empty(dataset, read_slice(dataset.config, reading.slice))
+            for dataset in datasets
+            if dataset.config.table and dataset.config.partition and dataset.name in reading.pins
         )
 
     def _read(self, read: Read, reading: Reading) -> Any:
