@@ -15,13 +15,13 @@ from typing import Any
 import polars as pl
 
 from flowpipe import executors, memory
-from flowpipe.audit import Audit, Audited
+from flowpipe.audit import Audit
 from flowpipe.bound import Read, read_slice
 from flowpipe.catalog import Catalog
-from flowpipe.checks import Counts, verdict
 from flowpipe.config import Configuration
 from flowpipe.datasets import DatasetConfig
-from flowpipe.errors import ConfigError, FlowpipeError, Interrupted, NodeError, UsageError, unknown
+from flowpipe.dry_audit import DryAudit
+from flowpipe.errors import ConfigError, FlowpipeError, NodeError, UsageError, redact, unexpected, unknown
 from flowpipe.executors import NodeEnd, NodeProgress, Site
 from flowpipe.executors.scheduler import Scheduler
 from flowpipe.frames import collected, kind_of, present, rows_of, to_lazy
@@ -35,7 +35,6 @@ from flowpipe.stop import Stop
 
 # So many windows back an input is looked for: a table asked window by window answers slowly.
 _LATEST = 400
-_CONSEQUENCES = {"fail": "a run stops here", "quarantine": "they are left out", "warn": "a run warns"}
 
 
 @dataclass(frozen=True)
@@ -75,9 +74,13 @@ def opened(
 
     Raises:
         ConfigError: the executor cannot be made.
-        Interrupted: SIGINT or SIGTERM came, whatever a library made of it.
+        FlowpipeError: what went wrong in the block; Interrupted for a signal, whatever a library made of it.
     """
     stop = Stop()
+
+    def hidden(text: str) -> None:
+        note(redact(text, configuration.secrets))
+
     with TemporaryDirectory(prefix="flowpipe-", ignore_cleanup_errors=True) as folder:
         scratch = Path(folder)
         executor = executors.create(
@@ -85,11 +88,11 @@ def opened(
         )
         try:
             with stop.listening(), memory.bounded(configuration.memory_budget, scratch / "spill"):
-                yield Desk(configuration, catalog, Scheduler(executor), scratch, now, stop, note)
+                yield Desk(configuration, catalog, Scheduler(executor), scratch, now, stop, hidden)
         except Exception as error:
-            if stop.interrupted and not isinstance(error, Interrupted):
-                raise stop.interrupted from error
-            raise
+            if isinstance(error, FlowpipeError) and not stop.interrupted:
+                raise
+            raise stop.interrupted or unexpected(error) from error
         finally:
             executor.close()
             catalog.close()
@@ -185,7 +188,7 @@ class _Preview:
     def _read(self, read: Read, reading: Reading) -> Any:
         value = present(reading.frame(read, self.desk.scratch), read.kind, self.desk.scratch)
         if read.contract is not None:
-            value = self._audited(f"input {read.dataset.name}", read.contract, read.dataset.config, value)
+            value = self._audit(f"input {read.dataset.name}", read.contract, read.dataset.config, value)
         return self._kept(read.parameter, value)
 
     def _receivers(self, needed: AbstractSet[str]) -> dict[str, Callable[[Any], Any]]:
@@ -194,49 +197,14 @@ class _Preview:
 
         def receive(name: str, value: Any) -> Any:
             if write := written.get(name):
-                value = self._audited(f"node {name}", write.audit, write.dataset.config, value)
+                value = self._audit(f"node {name}", write.audit, write.dataset.config, value)
             return self._kept(name, value)
 
         nodes = self.pick.bound.graph.nodes
         return {name: partial(receive, name) for name in needed & nodes.keys() if name in {*written, *self.pick.names}}
 
-    def _audited(self, what: str, audit: Audit, config: DatasetConfig, value: Any) -> Any:
-        """The rows that a run hands on, coerced; counted, where they are all in memory."""
-        kind = kind_of(type(value))
-        if audit.schema is None or kind is None:
-            return value
-        frame = to_lazy(value, self.desk.scratch)
-        schema = frame.collect_schema()
-        if problems := audit.schema_problems(schema):
-            self.desk.note(f"{what}: {'; '.join(problems)}; a run stops here, this goes on with its rows as they are")
-            return value
-        audited = audit.apply(frame, schema)
-        barriers = audit.barriers(audited.columns)
-        passed = audited.good if config.on_invalid == "quarantine" else audited.all
-        if rows_of(value) is not None:
-            passed = self._counted(what, audit, config, audited, collected(passed).lazy())
-        elif barriers:
-            names = ", ".join(barrier.name for barrier in barriers)
-            self.desk.note(f"{what}: not checked here, for it takes all rows: {names}")
-        return present(passed, kind, self.desk.scratch)
-
-    def _counted(
-        self, what: str, audit: Audit, config: DatasetConfig, audited: Audited, passed: pl.LazyFrame
-    ) -> pl.LazyFrame:
-        """The rows that pass all checks, after telling what failed."""
-        counts = Counts.of(collected(audited.counts))
-        found = audit.check_staged(passed) if audit.barriers(audited.columns) else None
-        seen = verdict(
-            counts.rows,
-            {**counts.failed, **(found.failed if found else {})},
-            counts.invalid + (found.invalid if found else 0),
-            on_invalid=config.on_invalid,
-            max_invalid=config.max_invalid,
-            whole_failures=found.whole_failures if found else (),
-        )
-        if seen.outcome != "pass":
-            self.desk.note(f"{what}: {'; '.join(seen.lines)}; {_CONSEQUENCES[seen.outcome]}")
-        return found.good if found and config.on_invalid == "quarantine" else passed
+    def _audit(self, what: str, audit: Audit, config: DatasetConfig, value: Any) -> Any:
+        return DryAudit(what, audit, config, self.desk.scratch, self.desk.note).passed(value)
 
     def _kept(self, name: str, value: Any) -> Any:
         """A value that its consumers may use up without taking it from those who look at it."""
