@@ -135,13 +135,14 @@ class _Preview:
             for name, read in reading.bound.reads.items()
             if read.dataset.name in reading.pins
         }
+        inputs = {name: value for name, value in own.items() if name in graph.inputs}
         values = graph.compute(
             self.pick.names,
-            {**bound.params, **bound.given(reading.slice, self.desk.run_time), **frames},
+            {**bound.params, **bound.given(reading.slice, self.desk.run_time), **frames, **inputs},
             scheduler=self.desk.scheduler,
             settings=partial(node_settings, bound),
             progress=self._progress,
-            overrides=own,
+            overrides={name: value for name, value in own.items() if name in graph.nodes},
             handed_on=self._receivers(needed),
             check_stop=self.desk.stop.check,
         )

@@ -49,7 +49,7 @@ def refuse(flags: Mapping[str, object]) -> None:
     """
     if given := [flag for flag, value in flags.items() if value]:
         text = f"{', '.join(given)} cannot stand beside --select or --to NODE, which publish nothing"
-        raise UsageError(text, hint="leave it out; --partition says for which window the nodes are computed")
+        raise UsageError(text, hint="--partition says for which window the nodes are computed")
 
 
 def show(
