@@ -519,7 +519,7 @@ FAILING = {
             raise ValueError("no rows today")
 
 
-        def eager(numbers: pl.DataFrame) -> pl.DataFrame:
+        def eager(numbers: pl.LazyFrame) -> pl.DataFrame:
             return _fail(numbers)
 
 
@@ -554,7 +554,10 @@ def test_errors_read_as_in_a_run(project: ProjectFolder) -> None:
 def test_a_schema_that_does_not_fit_is_told(shop: ProjectFolder) -> None:
     schemas = (shop.path / "pipelines/schemas.py").read_text()
     shop.write({"pipelines/schemas.py": schemas.replace("item: str", "article: str")})
-    note = "note: node by_item: article: expected String, it is missing; a run stops here, this goes on with its rows as they are\n"
+    note = (
+        "note: node by_item: article: expected String, it is missing; "
+        "a run stops here, this goes on with its rows as they are\n"
+    )
     assert printed(shop, "--to", "total", *JANUARY, note=note) == "total: float  (items 2024-01)\n1.0\n"
 
 
