@@ -88,11 +88,12 @@ class Pipeline:
         inputs: Mapping[str, Any],
         *,
         scheduler: Scheduler,
-        settings: Callable[[str], Settings],
+        settings: Mapping[str, Settings],
         progress: Callable[[NodeProgress], None],
         overrides: Mapping[str, Any] | None = None,
         handed_on: Mapping[str, Callable[[Any], Any]] | None = None,
         check_stop: Callable[[], None] = lambda: None,
+        until: float | None = None,
     ) -> dict[str, Any]:
         """Compute nodes and what they need; the wanted values by name.
 
@@ -104,7 +105,8 @@ class Pipeline:
             progress: told of every node that starts and ends, in this thread.
             overrides: values of nodes, which are not computed then.
             handed_on: called in this thread with a node's value; its consumers get what it returns.
-            check_stop: called before a node starts; raises to stop.
+            check_stop: called between nodes, and at `until` on the monotonic clock; raises to stop.
+            until: see there.
 
         Raises:
             ConfigError: an input is missing or unknown, or there is no such node.
@@ -113,13 +115,13 @@ class Pipeline:
             Interrupted: Ctrl-C.
         """
         overrides, handed_on = overrides or {}, handed_on or {}
-        watch = Watch(check_stop, lambda name, value: handed_on[name](value), progress, handed_on.keys())
+        watch = Watch(check_stop, lambda name, value: handed_on[name](value), progress, handed_on.keys(), until)
         needed = self.upstream(wanted, overrides.keys())
         self._check_names(wanted, needed, inputs, overrides)
 
         def run(given: Mapping[str, Any]) -> dict[str, Any]:
             tasks = [
-                self._task(name, given, settings(name)) for name in self.nodes if name in needed and name not in given
+                self._task(name, given, settings[name]) for name in self.nodes if name in needed and name not in given
             ]
             return scheduler.run(tasks, given, wanted, watch)
 

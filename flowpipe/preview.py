@@ -30,7 +30,6 @@ from flowpipe.ledger import new_run_id
 from flowpipe.partition import Slice
 from flowpipe.picking import Pick
 from flowpipe.reading import Reading
-from flowpipe.step import node_settings
 from flowpipe.stop import Stop
 
 # So many windows back an input is looked for: a table asked window by window answers slowly.
@@ -140,7 +139,7 @@ class _Preview:
             self.pick.names,
             {**bound.params, **bound.given(reading.slice, self.desk.run_time), **frames, **inputs},
             scheduler=self.desk.scheduler,
-            settings=partial(node_settings, bound),
+            settings=bound.settings,
             progress=self._progress,
             overrides={name: value for name, value in own.items() if name in graph.nodes},
             handed_on=self._receivers(needed),

@@ -15,7 +15,7 @@ from flowpipe.binding import Binder
 from flowpipe.bound import Bound
 from flowpipe.catalog import Catalog
 from flowpipe.config import Configuration
-from flowpipe.errors import ConfigError, FlowpipeError, UsageError, redact, unknown
+from flowpipe.errors import ConfigError, FlowpipeError, Problem, UsageError, in_order, redact, unknown
 from flowpipe.executors.scheduler import Scheduler
 from flowpipe.intents import Intents
 from flowpipe.ledger import Ledger, new_run_id
@@ -74,6 +74,15 @@ class Project:
                 self._bound = self._bind()
         return self._bound
 
+    def notes(self) -> tuple[Problem, ...]:
+        """What a checked project's user should know, though nothing is wrong.
+
+        Raises:
+            ConfigError: all problems of all pipelines.
+        """
+        hide = partial(redact, secrets=self.configuration.secrets)
+        return in_order(note.hidden(hide) for bound in self.check().values() for note in bound.notes)
+
     def plan(self, selection: Selection = EVERYTHING, *, now: datetime | None = None) -> Plan:
         """What a run would do, and why.
 
@@ -92,9 +101,10 @@ class Project:
         *,
         on_record: Callable[[Record], None] | None = None,
         wait: timedelta = timedelta(0),
+        deadline: timedelta | None = None,
         command: str = "",
     ) -> RunResult:
-        """Run what is missing or stale; how it ended is in the result.
+        """Run what is missing or stale; how it ended is in the result. A `deadline` is stronger than the profile's.
 
         Raises:
             ConfigError, UsageError: nothing was started.
@@ -110,10 +120,15 @@ class Project:
                 if on_record:
                     on_record(record)
 
-            shop = self._workshop(now, state, emit, force=selection.force)
+            stop = Stop(self.configuration.deadline if deadline is None else deadline)
+            shop = self._workshop(now, state, emit, stop, force=selection.force)
             name, make_plan = self.configuration.project.name, partial(self.plan, selection, now=now)
             try:
-                return Runner(shop, name, command, make_plan).run()
+                self.catalog.begin()
+                publisher = Publisher(shop.run, self.catalog, Intents(state / "intents"), stop, emit)
+                result = Runner(shop, publisher, name, command, make_plan, self._steps_at_once(shop.scheduler)).run()
+                self.catalog.settle(well=result.error is None)
+                return result
             finally:
                 shop.scheduler.executor.close()
                 self.catalog.close()
@@ -176,21 +191,26 @@ class Project:
             finally:
                 self.catalog.close()
 
-    def _workshop(self, now: datetime, state: Path, emit: Callable[[Record], None], *, force: bool) -> Workshop:
-        run, stop = new_run_id(now), Stop()
+    def _workshop(
+        self, now: datetime, state: Path, emit: Callable[[Record], None], stop: Stop, *, force: bool
+    ) -> Workshop:
+        run = new_run_id(now)
         site = executors.Site(run, state / "scratch" / run / "executor", self._code.importer)
         return Workshop(
             run=run,
             run_time=now,
             configuration=self.configuration,
+            code=self._code,
             catalog=self.catalog,
             scheduler=Scheduler(executors.create(self.configuration.executor, self.configuration, site)),
-            publisher=Publisher(run, self.catalog, Intents(state / "intents"), stop, emit),
             scratch=state / "scratch" / run,
             force=force,
             emit=emit,
             stop=stop,
         )
+
+    def _steps_at_once(self, scheduler: Scheduler) -> int:
+        return self.configuration.max_parallel_steps or max(1, int(scheduler.executor.capacity.cpus))
 
     @contextmanager
     def _alone(self, wait: timedelta) -> Iterator[Path]:

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from flowpipe.cli import past, project, running, tidying
+from flowpipe.cli import breaking, past, project, running, tidying
 from flowpipe.errors import FlowpipeError, unexpected
 
 app = typer.Typer(
@@ -45,7 +45,7 @@ def _options(
 
 
 app.command("list")(project.list_)
-for _command in (project.check, running.plan, running.run, tidying.maintain, past.runs, past.show):
+for _command in (project.check, running.plan, running.run, tidying.maintain, breaking.breaker, past.runs, past.show):
     app.command()(_command)
 
 

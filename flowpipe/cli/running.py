@@ -52,6 +52,7 @@ def run(
     last: Until = None,
     force: Force = False,
     wait: Annotated[str, typer.Option("--wait", help="How long to wait for another run to end: 10m.")] = "0s",
+    deadline: Annotated[str | None, typer.Option("--deadline", help="Stop, as failed, after so long: 2h.")] = None,
     select: Select = None,
     head: Head = None,
     as_json: Json = False,
@@ -68,15 +69,15 @@ def run(
     from flowpipe.project import Project
     from flowpipe.selection import Selection
 
-    patience = as_duration("--wait", wait)
+    patience, allowed = as_duration("--wait", wait), as_duration("--deadline", deadline) if deadline else None
     loaded = Project.load(project, profile=profile, sets=sets or ())
     if asked := previewing.nodes(select, last, head):
-        window = last not in asked and last
-        previewing.refuse({"--from": first, "--to": window, "--force": force, "--wait": patience, "--verbose": verbose})
+        unfit = {"--from": first, "--to": last not in asked and last, "--force": force}
+        previewing.refuse({**unfit, "--wait": patience, "--deadline": allowed, "--verbose": verbose})
         previewing.show(loaded, asked, pipelines, partitions, head, as_json=as_json)
         return
     selection = Selection(tuple(pipelines or ()), tuple(partitions or ()), first, last, force)
     listen: Any = (lambda record: typer.echo(terminal.as_json(record))) if as_json else Progress(nodes=verbose)
-    result = loaded.run(selection, on_record=listen, wait=patience, command=shlex.join(sys.argv[1:]))
+    result = loaded.run(selection, on_record=listen, wait=patience, deadline=allowed, command=shlex.join(sys.argv[1:]))
     if result.error:
         raise result.error
