@@ -67,8 +67,16 @@ class Pipeline:
     _code: ProjectCode = field(repr=False)
 
     def upstream(self, names: Iterable[str], given: AbstractSet[str] = frozenset()) -> frozenset[str]:
-        """The nodes and inputs that names depend on, and the names; what is above `given` ones only, is left out."""
-        return self._upstream(names, given)
+        """The nodes and inputs that names depend on, and the names; what is given depends on nothing."""
+        seen = set(names)
+        todo = list(seen)
+        while todo:
+            name = todo.pop()
+            if name in self.nodes and name not in given:
+                new = set(self.nodes[name].inputs) - seen
+                seen |= new
+                todo.extend(new)
+        return frozenset(seen)
 
     def consumers(self, name: str) -> tuple[str, ...]:
         """The nodes that take a node or an input."""
@@ -108,7 +116,7 @@ class Pipeline:
         """
         overrides, handed_on = overrides or {}, handed_on or {}
         watch = Watch(check_stop, lambda name, value: handed_on[name](value), progress, handed_on.keys(), until)
-        needed = self._upstream(wanted, overrides.keys())
+        needed = self.upstream(wanted, overrides.keys())
         self._check_names(wanted, needed, inputs, overrides)
 
         def run(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,17 +141,6 @@ class Pipeline:
     @functools.cached_property
     def _expected(self) -> dict[str, type]:
         return {name: kind for name, node in self.nodes.items() for kind in _checkable(node.annotation)}
-
-    def _upstream(self, names: Iterable[str], given: AbstractSet[str]) -> frozenset[str]:
-        seen = set(names)
-        todo = list(seen)
-        while todo:
-            name = todo.pop()
-            if name in self.nodes and name not in given:
-                new = set(self.nodes[name].inputs) - seen
-                seen |= new
-                todo.extend(new)
-        return frozenset(seen)
 
     def _check_names(
         self, wanted: Sequence[str], needed: frozenset[str], inputs: Mapping[str, Any], overrides: Mapping[str, Any]
