@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
-from flowpipe import fingerprint
+from flowpipe import fingerprint, hooks
 from flowpipe.adapters import Dataset
 from flowpipe.audit import Audit, compile_schema
 from flowpipe.bound import GIVEN, Bound, Read, Write
@@ -47,12 +47,14 @@ class Binder:
             if kind_of(node.annotation) == "reader":
                 self._read_once(node.name, self.graph.consumers(node.name), node.where)
         self._retried_errors(config)
+        watching, problems = hooks.bind(self.name, self.configuration, self.code)
+        self.problems += problems
         code = {
             module: fingerprint.of_code(self.code.source(module))
             for module in sorted({m for top in config.modules for m in (top, *self.code.imports(top))})
         }
         shown_params, shown_config = self._masked(config.params, "params"), self._masked(config.config, "config")
-        return Bound(self.name, config, self.graph, params, shown_params, shown_config, reads, writes, code)
+        return Bound(self.name, config, self.graph, params, shown_params, shown_config, reads, writes, code, watching)
 
     def _masked(self, value: Any, *path: str | int) -> Any:
         """A value of the pipeline's YAML with `***` in the place of every secret in it."""

@@ -13,6 +13,7 @@ from flowpipe.audit import Audit
 from flowpipe.config import PipelineConfig
 from flowpipe.datasets import DatasetConfig
 from flowpipe.frames import Kind
+from flowpipe.hooks import Hook
 from flowpipe.partition import WHOLE, Slice, Window
 from flowpipe.pipeline import Pipeline
 
@@ -56,6 +57,7 @@ class Bound:
     reads: Mapping[str, Read]
     writes: tuple[Write, ...]
     code: Mapping[str, str]
+    hooks: tuple[Hook, ...] = ()
 
     @property
     def increment(self) -> Read | None:

@@ -45,6 +45,20 @@ class ReadConfig(Model):
     watermark: str | None = Field(None, description="a column that grows: only rows above what was loaded are read")
 
 
+class HookConfig(Model):
+    """One of Hamilton's lifecycle adapters by its dotted name; its constructor checks the rest."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    hook: str
+
+
+def _hooks(value: Any) -> Any:
+    return [{"hook": each} if isinstance(each, str) else each for each in value] if isinstance(value, list) else value
+
+
+Hooks = Annotated[list[HookConfig], BeforeValidator(_hooks)]
+
+
 def _window_text(value: Any) -> Any:
     return str(value) if type(value) is int else value
 
@@ -104,6 +118,7 @@ class PipelineConfig(Model):
     retry: RetryConfig = RetryConfig()
     nodes: dict[NodeName, NodeConfig] = Field(default_factory=dict)
     always: bool = False
+    hooks: Hooks = Field(default_factory=list, description="lifecycle adapters of Hamilton that watch, as module.Class")
 
 
 class StoreConfig(Model):
@@ -127,6 +142,7 @@ class Defaults(Model):
     config: dict[str, Any] = Field(default_factory=dict)
     retry: RetryConfig = RetryConfig()
     executor: ExecutorConfig = ExecutorConfig()
+    hooks: Hooks = Field(default_factory=list, description="lifecycle adapters of Hamilton that watch, as module.Class")
     memory_budget: Bytes | None = Field(None, description="memory for rows, such as `2GB`; what is more goes to disk")
 
 

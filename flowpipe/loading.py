@@ -27,7 +27,7 @@ from flowpipe.validation import problem, validate
 
 _FLAG_SECTIONS = ("params", "config", "retry", "executor", "stores")
 _FLAG_VALUES = ("memory_budget",)
-_PIPELINE_SECTIONS = ("params", "config", "retry")
+_PIPELINE_SECTIONS = ("params", "config", "retry", "hooks")
 _SECRET_KEYS = frozenset(("dsn", "password", "options"))
 
 

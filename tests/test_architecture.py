@@ -23,7 +23,7 @@ HOMES = {
     "duckdb": ["flowpipe.adapters.duckdb", "flowpipe.frames"],  # a DuckDB relation is one of the frames
     "filelock": ["flowpipe.liveness", "flowpipe.run"],
     "fsspec": ["flowpipe.adapters.delta", "flowpipe.adapters.files", "flowpipe.objectstore"],
-    "hamilton": ["flowpipe.graph"],
+    "hamilton": ["flowpipe.firing", "flowpipe.graph", "flowpipe.hooks"],
     "pandera": ["flowpipe.rules"],
     "psycopg": ["flowpipe.adapters.postgres"],
     "rich": ["flowpipe.progress", "flowpipe.terminal"],

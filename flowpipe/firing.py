@@ -1,0 +1,194 @@
+"""When hooks are called: in the driver, once per node and computation, whatever runs the nodes.
+
+A hook only watches: one that fails is told of in one line, and is not called again in this run. An instance serves one
+step at a time; a step that runs beside another has instances of its own.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from flowpipe.executors import Gathered, NodeProgress, NodeStart, Remote
+from flowpipe.hooks import Hook
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """What a hook sees in the place of a value that stayed on a worker.
+
+    >>> Elsewhere(1200)
+    <a value that stayed on its worker: 1,200 rows>
+    """
+
+    rows: int | None = None
+
+    def __repr__(self) -> str:
+        rows = f": {self.rows:,} rows" if self.rows is not None else ""
+        return f"<a value that stayed on its worker{rows}>"
+
+
+@dataclass
+class _Instance:
+    hook: Hook
+    adapters: Any  # Hamilton's LifecycleAdapterSet of this one
+    graph: Any = None  # the last that it was told of
+
+
+class HookPool:
+    """The instances of a run's hooks; `redact` takes secrets out of what is told of one that fails."""
+
+    def __init__(self, redact: Callable[[str], str]) -> None:
+        self._redact = redact
+        self._lock = threading.Lock()
+        self._free: list[tuple[_Instance, ...]] = []
+        self._silenced: set[Hook] = set()
+
+    def make(self, lists: Iterable[tuple[Hook, ...]]) -> None:
+        """Make every hook of these lists once, before anything runs.
+
+        Raises:
+            ConfigError: a constructor refuses.
+        """
+        for hooks in lists:
+            self._give(self._take(hooks))
+
+    @contextmanager
+    def firing(self, hooks: tuple[Hook, ...], run_id: str) -> Iterator[Firing]:
+        """Hooks for one step; `run_id` is what they know it by."""
+        instances = self._take(hooks)
+        try:
+            yield Firing(run_id, instances, self._call)
+        finally:
+            self._give(instances)
+
+    def _take(self, hooks: tuple[Hook, ...]) -> tuple[_Instance, ...]:
+        with self._lock:
+            for number, instances in enumerate(self._free):
+                if tuple(each.hook for each in instances) == hooks:
+                    return self._free.pop(number)
+        return tuple(_Instance(hook, _adapters(hook.make())) for hook in hooks)
+
+    def _give(self, instances: tuple[_Instance, ...]) -> None:
+        with self._lock:
+            self._free.append(instances)
+
+    def _call(self, instance: _Instance, method: str, arguments: Mapping[str, Any]) -> None:
+        hook = instance.hook
+        if hook in self._silenced:
+            return
+        try:
+            instance.adapters.call_all_lifecycle_hooks_sync(method, **arguments)
+        except Exception as error:  # noqa: BLE001 - whatever an observer raises, what it watches goes on
+            with self._lock:
+                is_news = hook not in self._silenced
+                self._silenced.add(hook)
+            if is_news:
+                cause = next(iter(str(error).splitlines()), "")
+                text = f"hook {hook.name} failed in {method} and is silent from now on: {type(error).__name__}: {cause}"
+                _log.warning("%s", self._redact(text))
+
+
+@dataclass
+class Firing:
+    """The hooks of one step while it computes."""
+
+    run_id: str = ""
+    instances: Sequence[_Instance] = ()
+    call: Callable[[_Instance, str, Mapping[str, Any]], None] = lambda *_: None
+    _graph: Any = None
+    _arguments: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def around(
+        self,
+        graph: Any,
+        wanted: Sequence[str],
+        inputs: Mapping[str, Any],
+        overrides: Mapping[str, Any],
+        compute: Callable[[], dict[str, Any]],
+    ) -> dict[str, Any]:
+        """Compute nodes of Hamilton's graph; what hooks set of context variables holds until that ends."""
+        if not self.instances:
+            return compute()
+        self._graph = graph
+        own = {name: value for name, value in inputs.items() if name not in graph.config}
+        values = {"final_vars": list(wanted), "inputs": own, "overrides": dict(overrides)}
+        return contextvars.copy_context().run(self._watched, values, compute)
+
+    def node(self, event: NodeProgress) -> None:
+        """Tell the hooks that a node starts or ends; an item of a fan-out is a task of its own."""
+        if not self.instances:
+            return
+        name, _, item = event.node.partition("[")
+        node = self._graph.nodes[name]
+        task = event.node if item else None
+        if isinstance(event, NodeStart):
+            arguments = {name: _seen(value) for name, value in event.arguments.items()}
+            self._arguments[event.node] = arguments
+            if task:
+                self._task(("pre_task_submission", "pre_task_execute"), node, task, inputs=arguments, overrides={})
+            self._fire("pre_node_execute", node_=node, kwargs=arguments, task_id=task)
+            return
+        arguments, value = self._arguments.pop(event.node), _seen(event.value)
+        ended = {"success": event.outcome == "done", "error": event.error}
+        self._fire("post_node_execute", node_=node, kwargs=arguments, task_id=task, result=value, **ended)
+        if task:
+            self._task(("post_task_execute",), node, task, results={name: value}, **ended)
+            self._task(("post_task_return",), node, task, result={name: value}, **ended)
+
+    def _watched(self, values: Mapping[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        self._introduce()
+        self._fire("pre_graph_execute", graph=self._graph, **values)
+        error: Exception | None = None
+        results: dict[str, Any] | None = None
+        try:
+            results = compute()
+        except Exception as raised:
+            error = raised
+            raise
+        finally:
+            ended = {"success": results is not None, "error": error, "results": results}
+            self._fire("post_graph_execute", graph=self._graph, **ended)
+        return results
+
+    def _introduce(self) -> None:
+        """Tell each instance once of a graph."""
+        functions = (function for node in self._graph.nodes.values() for function in node.originating_functions or ())
+        modules = [sys.modules[name] for name in dict.fromkeys(function.__module__ for function in functions)]
+        arguments = {"graph": self._graph, "modules": modules, "config": dict(self._graph.config)}
+        for instance in self.instances:
+            if instance.graph is not self._graph:
+                instance.graph = self._graph
+                self.call(instance, "post_graph_construct", arguments)
+
+    def _task(self, methods: Sequence[str], node: Any, task: str, **arguments: Any) -> None:
+        from hamilton.execution.grouping import NodeGroupPurpose
+
+        purpose = NodeGroupPurpose.EXECUTE_BLOCK
+        for method in methods:
+            self._fire(method, task_id=task, nodes=[node], spawning_task_id=None, purpose=purpose, **arguments)
+
+    def _fire(self, method: str, **arguments: Any) -> None:
+        for instance in self.instances:
+            self.call(instance, method, {"run_id": self.run_id, **arguments})
+
+
+def _adapters(made: Any) -> Any:
+    from hamilton.lifecycle.base import LifecycleAdapterSet
+
+    return LifecycleAdapterSet(made)
+
+
+def _seen(value: Any) -> Any:
+    """A value as hooks see it: as it is where it is in the driver."""
+    if isinstance(value, Remote):
+        return Elsewhere(value.rows)
+    return [_seen(each) for each in value.values] if isinstance(value, Gathered) else value
