@@ -96,7 +96,7 @@ class _Entry:
             return
         found = self._class(code)
         arguments: dict[str, Any] = {}
-        problems = [*self._unfit(found), *self._options(found, arguments)]
+        problems = [*self._unfit(found)] or [*self._options(found, arguments)]
         if problems:
             raise ConfigError(problems)
         yield Hook(self.name, self.where, found, arguments)
@@ -121,7 +121,7 @@ class _Entry:
         except Exception as error:
             raise ConfigError([self._not_imported(module, error, code)]) from error
         if own not in found:
-            known = [f"{module}.{key}" for key, entry in found.items() if isinstance(entry, type) and _methods(entry)]
+            known = [f"{module}.{key}" for key, entry in found.items() if isinstance(entry, type) and _is_hook(entry)]
             raise ConfigError([unknown("hook", self.name, known, self.where)])
         return found[own]
 
@@ -139,18 +139,18 @@ class _Entry:
         return problem if "." in missing or nearest(missing, known) else Problem(problem.message, self.where, install)
 
     def _unfit(self, found: type) -> Iterator[Problem]:
-        """Methods that would never be called, or that would change how nodes run."""
-        for method, sort in _methods(found).items():
-            if sort == "hooks" and method in {*CALLED, *_NEVER}:
-                continue
-            text = f"hook {self.name} implements {'async ' if 'async' in sort else ''}{method}"
-            if sort == "methods" and method == "do_node_execute":
-                yield Problem(f"{text}: nodes run in the executor, not in a hook", self.where, "leave this hook out")
-            else:
-                hint = f"flowpipe calls {', '.join(CALLED)}"
-                yield Problem(f"{text}, which flowpipe does not call", self.where, hint)
-        if lacks := sorted(getattr(found, "__abstractmethods__", ())):
-            yield Problem(f"hook {self.name} lacks {', '.join(lacks)}", self.where, "write what its base class asks for")
+        """Methods that would change how nodes run, that would never be called, or that are not there."""
+        refused = _refused(found)
+        if "do_node_execute" in refused:
+            text = f"hook {self.name} implements do_node_execute, but the executor runs the nodes"
+            yield Problem(text, self.where, "a hook only watches; leave this one out")
+        elif refused:
+            text = f"hook {self.name} implements {', '.join(refused)}, which flowpipe does not call"
+            yield Problem(text, self.where, "it calls what comes before and after a node, a task and a graph")
+        elif lacks := sorted(getattr(found, "__abstractmethods__", ())):
+            yield Problem(
+                f"hook {self.name} lacks {', '.join(lacks)}", self.where, "write what its base class asks for"
+            )
 
     def _options(self, found: type, arguments: dict[str, Any]) -> Iterator[Problem]:
         """Options against the constructor's parameters; what is right goes to `arguments`."""
@@ -195,6 +195,19 @@ def _methods(found: type) -> dict[str, str]:
     }
     names = ((vars(each).get(sort), sort, registered) for each in found.__mro__ for sort, registered in known.items())
     return {name: sort for name, sort, registered in names if isinstance(name, str) and name in registered}
+
+
+def _refused(found: type) -> list[str]:
+    """The methods that no hook may have here."""
+    methods = _methods(found).items()
+    called = {*CALLED, *_NEVER}
+    return [
+        f"async {name}" if "async" in sort else name for name, sort in methods if sort != "hooks" or name not in called
+    ]
+
+
+def _is_hook(found: type) -> bool:
+    return bool(_methods(found)) and not _refused(found) and not getattr(found, "__abstractmethods__", ())
 
 
 def _parameters(found: type) -> list[inspect.Parameter]:
