@@ -7,15 +7,17 @@ step at a time; a step that runs beside another has instances of its own.
 from __future__ import annotations
 
 import contextvars
+import functools
 import logging
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from flowpipe import blocks
 from flowpipe.executors import Gathered, NodeProgress, NodeStart, Remote
+from flowpipe.executors.task import NodesFailed
 from flowpipe.hooks import Hook
 
 _log = logging.getLogger(__name__)
@@ -58,30 +60,32 @@ class HookPool:
         Raises:
             ConfigError: a constructor refuses.
         """
-        for hooks in lists:
-            self._give(self._take(hooks))
+        for hooks in filter(None, lists):
+            self.give(self.take(hooks))
 
-    @contextmanager
-    def firing(self, hooks: tuple[Hook, ...], run_id: str) -> Iterator[Firing]:
-        """Hooks for one step; `run_id` is what they know it by."""
-        instances = self._take(hooks)
-        try:
-            yield Firing(run_id, instances, self._call)
-        finally:
-            self._give(instances)
+    def of(self, hooks: tuple[Hook, ...], run_id: str) -> Firing:
+        """The hooks of one step; `run_id` is what they know it by."""
+        return Firing(self, hooks, run_id)
 
-    def _take(self, hooks: tuple[Hook, ...]) -> tuple[_Instance, ...]:
+    def take(self, hooks: tuple[Hook, ...]) -> tuple[_Instance, ...]:
+        """Instances that nobody uses; new ones where there are none.
+
+        Raises:
+            ConfigError: a constructor refuses.
+        """
         with self._lock:
             for number, instances in enumerate(self._free):
                 if tuple(each.hook for each in instances) == hooks:
                     return self._free.pop(number)
-        return tuple(_Instance(hook, _adapters(hook.make())) for hook in hooks)
+        return tuple(_Instance(hook, _adapters(hook)) for hook in hooks)
 
-    def _give(self, instances: tuple[_Instance, ...]) -> None:
+    def give(self, instances: tuple[_Instance, ...]) -> None:
+        """Take back what `take` gave."""
         with self._lock:
             self._free.append(instances)
 
-    def _call(self, instance: _Instance, method: str, arguments: Mapping[str, Any]) -> None:
+    def call(self, instance: _Instance, method: str, arguments: Mapping[str, Any]) -> None:
+        """Call a method of a hook, if it has it and has not failed before."""
         hook = instance.hook
         if hook in self._silenced:
             return
@@ -97,15 +101,16 @@ class HookPool:
                 _log.warning("%s", self._redact(text))
 
 
-@dataclass
 class Firing:
     """The hooks of one step while it computes."""
 
-    run_id: str = ""
-    instances: Sequence[_Instance] = ()
-    call: Callable[[_Instance, str, Mapping[str, Any]], None] = lambda *_: None
-    _graph: Any = None
-    _arguments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    def __init__(self, pool: HookPool, hooks: tuple[Hook, ...], run_id: str) -> None:
+        self._pool = pool
+        self._hooks = hooks
+        self._run_id = run_id
+        self._instances: tuple[_Instance, ...] = ()
+        self._graph: Any = None
+        self._arguments: dict[str, dict[str, Any]] = {}
 
     def around(
         self,
@@ -116,16 +121,21 @@ class Firing:
         compute: Callable[[], dict[str, Any]],
     ) -> dict[str, Any]:
         """Compute nodes of Hamilton's graph; what hooks set of context variables holds until that ends."""
-        if not self.instances:
+        if not self._hooks:
             return compute()
         self._graph = graph
+        self._instances = self._pool.take(self._hooks)
         own = {name: value for name, value in inputs.items() if name not in graph.config}
         values = {"final_vars": list(wanted), "inputs": own, "overrides": dict(overrides)}
-        return contextvars.copy_context().run(self._watched, values, compute)
+        try:
+            return contextvars.copy_context().run(self._watched, values, compute)
+        finally:
+            self._arguments.clear()
+            self._pool.give(self._instances)
 
     def node(self, event: NodeProgress) -> None:
         """Tell the hooks that a node starts or ends; an item of a fan-out is a task of its own."""
-        if not self.instances:
+        if not self._hooks:
             return
         name, _, item = event.node.partition("[")
         node = self._graph.nodes[name]
@@ -147,12 +157,12 @@ class Firing:
     def _watched(self, values: Mapping[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         self._introduce()
         self._fire("pre_graph_execute", graph=self._graph, **values)
-        error: Exception | None = None
+        error: BaseException | None = None
         results: dict[str, Any] | None = None
         try:
             results = compute()
         except Exception as raised:
-            error = raised
+            error = raised.failures[0].error if isinstance(raised, NodesFailed) else raised
             raise
         finally:
             ended = {"success": results is not None, "error": error, "results": results}
@@ -164,26 +174,43 @@ class Firing:
         functions = (function for node in self._graph.nodes.values() for function in node.originating_functions or ())
         modules = [sys.modules[name] for name in dict.fromkeys(function.__module__ for function in functions)]
         arguments = {"graph": self._graph, "modules": modules, "config": dict(self._graph.config)}
-        for instance in self.instances:
+        for instance in self._instances:
             if instance.graph is not self._graph:
                 instance.graph = self._graph
-                self.call(instance, "post_graph_construct", arguments)
+                self._pool.call(instance, "post_graph_construct", arguments)
 
     def _task(self, methods: Sequence[str], node: Any, task: str, **arguments: Any) -> None:
         from hamilton.execution.grouping import NodeGroupPurpose
 
-        purpose = NodeGroupPurpose.EXECUTE_BLOCK
+        arguments |= {"spawning_task_id": self._within[node.name], "purpose": NodeGroupPurpose.EXECUTE_BLOCK}
         for method in methods:
-            self._fire(method, task_id=task, nodes=[node], spawning_task_id=None, purpose=purpose, **arguments)
+            self._fire(method, task_id=task, nodes=[node], **arguments)
+
+    @functools.cached_property
+    def _within(self) -> dict[str, str]:
+        return blocks.within(self._graph.nodes)
 
     def _fire(self, method: str, **arguments: Any) -> None:
-        for instance in self.instances:
-            self.call(instance, method, {"run_id": self.run_id, **arguments})
+        for instance in self._instances:
+            self._pool.call(instance, method, {"run_id": self._run_id, **arguments})
 
 
-def _adapters(made: Any) -> Any:
+NO_HOOKS = HookPool(str).of((), "")
+
+
+class _Forgiving(dict[str, float]):
+    def __delitem__(self, key: str) -> None:
+        self.pop(key, None)
+
+
+def _adapters(hook: Hook) -> Any:
     from hamilton.lifecycle.base import LifecycleAdapterSet
+    from hamilton.lifecycle.default import PrintLn
 
+    made = hook.make()
+    if isinstance(made, PrintLn):
+        # It keeps the start of an item by task and node, and deletes it by node: a KeyError in Hamilton 1.90.
+        made.timer_dict = _Forgiving()
     return LifecycleAdapterSet(made)
 
 

@@ -15,6 +15,7 @@ from flowpipe.errors import ConfigError, FlowpipeError, NodeError, Problem, Wher
 from flowpipe.executors import NodeProgress
 from flowpipe.executors.scheduler import Scheduler
 from flowpipe.executors.task import Failure, NodesFailed, Settings, Task, Watch
+from flowpipe.firing import NO_HOOKS, Firing
 from flowpipe.modules import ProjectCode
 
 # What a value must be where a number is annotated: NumPy's numbers are as good as Python's.
@@ -85,6 +86,7 @@ class Pipeline:
         overrides: Mapping[str, Any] | None = None,
         handed_on: Mapping[str, Callable[[Any], Any]] | None = None,
         check_stop: Callable[[], None] = lambda: None,
+        hooks: Firing = NO_HOOKS,
     ) -> dict[str, Any]:
         """Compute nodes and what they need; the wanted values by name.
 
@@ -97,6 +99,7 @@ class Pipeline:
             overrides: values of nodes, which are not computed then.
             handed_on: called in this thread with a node's value; its consumers get what it returns.
             check_stop: called before a node starts; raises to stop.
+            hooks: the user's, called in this thread, too.
 
         Raises:
             ConfigError: an input is missing or unknown, or there is no such node.
@@ -105,7 +108,12 @@ class Pipeline:
             Interrupted: Ctrl-C.
         """
         overrides, handed_on = overrides or {}, handed_on or {}
-        watch = Watch(check_stop, lambda name, value: handed_on[name](value), progress, handed_on.keys())
+
+        def told(event: NodeProgress) -> None:
+            progress(event)
+            hooks.node(event)
+
+        watch = Watch(check_stop, lambda name, value: handed_on[name](value), told, handed_on.keys())
         needed = self._upstream(wanted, overrides.keys())
         self._check_names(wanted, needed, inputs, overrides)
 
@@ -116,7 +124,13 @@ class Pipeline:
             return scheduler.run(tasks, given, wanted, watch)
 
         try:
-            return graph.execute(self._graph, wanted, inputs, overrides, run)
+            return hooks.around(
+                self._graph,
+                wanted,
+                inputs,
+                overrides,
+                lambda: graph.execute(self._graph, wanted, inputs, overrides, run),
+            )
         except NodesFailed as failed:
             raise self._explained(failed.failures) from failed.failures[0].error
 

@@ -17,6 +17,7 @@ from flowpipe.catalog import Catalog
 from flowpipe.config import Configuration
 from flowpipe.errors import ConfigError, FlowpipeError, Problem, UsageError, redact, unknown
 from flowpipe.executors.scheduler import Scheduler
+from flowpipe.firing import HookPool
 from flowpipe.intents import Intents
 from flowpipe.ledger import Ledger, new_run_id
 from flowpipe.modules import ProjectCode
@@ -100,7 +101,7 @@ class Project:
             LockedError: another run holds the lock.
         """
         now = datetime.now(UTC)
-        self._select(selection, now)
+        chosen = self._select(selection, now)
         with self._alone(wait) as state, Ledger(ledger_path(self.configuration.root)) as ledger:
             ledger.sweep()
 
@@ -112,6 +113,8 @@ class Project:
             shop = self._workshop(now, state, emit, force=selection.force)
             name, make_plan = self.configuration.project.name, partial(self.plan, selection, now=now)
             try:
+                with self._hiding_secrets():
+                    shop.hooks.make(bound.hooks for bound, _ in chosen)
                 return Runner(shop, name, command, make_plan).run()
             finally:
                 shop.scheduler.executor.close()
@@ -148,6 +151,7 @@ class Project:
             force=force,
             emit=emit,
             stop=stop,
+            hooks=HookPool(partial(redact, secrets=self.configuration.secrets)),
         )
 
     @contextmanager

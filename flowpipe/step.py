@@ -22,6 +22,7 @@ from flowpipe.executors import NodeProgress, NodeStart, Remote
 from flowpipe.executors.retry import Policy
 from flowpipe.executors.scheduler import Scheduler
 from flowpipe.executors.task import Settings
+from flowpipe.firing import HookPool
 from flowpipe.frames import collected, present, rows_of
 from flowpipe.inputs import OpenInput
 from flowpipe.intents import Intent
@@ -52,6 +53,7 @@ class Workshop:
     force: bool
     emit: Callable[[Record], None]
     stop: Stop
+    hooks: HookPool
 
     def redact(self, text: str) -> str:
         """A text without the project's secrets."""
@@ -281,6 +283,7 @@ class _Attempt:
             handed_on=receivers,
             progress=self._progress,
             check_stop=self.shop.stop.check,
+            hooks=self.shop.hooks.of(self.bound.hooks, f"{self.shop.run}/{self.bound.name}/{self.slice}"),
         )
 
     def _progress(self, event: NodeProgress) -> None:
