@@ -47,7 +47,7 @@ class Binder:
             if kind_of(node.annotation) == "reader":
                 self._read_once(node.name, self.graph.consumers(node.name), node.where)
         self._retried_errors(config)
-        watching, problems = hooks.bind(self.name, self.configuration, self.code)
+        watching, problems = hooks.bind(self.name, self.configuration, self.code, self.graph.validated)
         self.problems += problems
         code = {
             module: fingerprint.of_code(self.code.source(module))

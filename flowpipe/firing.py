@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextvars
 import functools
 import logging
-import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,10 @@ from typing import Any
 from flowpipe import blocks
 from flowpipe.executors import Gathered, NodeProgress, NodeStart, Remote
 from flowpipe.executors.task import NodesFailed
-from flowpipe.hooks import Hook
+from flowpipe.hooks import Hook, modules
+
+# Hamilton's graph, the wanted nodes, and what is given: inputs and overrides.
+Computation = tuple[Any, Sequence[str], Mapping[str, Any], Mapping[str, Any]]
 
 _log = logging.getLogger(__name__)
 
@@ -112,31 +114,29 @@ class Firing:
         self._graph: Any = None
         self._arguments: dict[str, dict[str, Any]] = {}
 
-    def around(
-        self,
-        graph: Any,
-        wanted: Sequence[str],
-        inputs: Mapping[str, Any],
-        overrides: Mapping[str, Any],
-        compute: Callable[[], dict[str, Any]],
-    ) -> dict[str, Any]:
-        """Compute nodes of Hamilton's graph; what hooks set of context variables holds until that ends."""
+    def around(self, computation: Computation, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Compute nodes; what hooks set of context variables holds until that ends."""
         if not self._hooks:
             return compute()
-        self._graph = graph
+        self._graph = computation[0]
         self._instances = self._pool.take(self._hooks)
-        own = {name: value for name, value in inputs.items() if name not in graph.config}
-        values = {"final_vars": list(wanted), "inputs": own, "overrides": dict(overrides)}
         try:
-            return contextvars.copy_context().run(self._watched, values, compute)
+            return contextvars.copy_context().run(self._watched, computation, compute)
         finally:
             self._arguments.clear()
             self._pool.give(self._instances)
 
+    def told(self, progress: Callable[[NodeProgress], None]) -> Callable[[NodeProgress], None]:
+        """What tells the hooks of nodes, too."""
+
+        def both(event: NodeProgress) -> None:
+            progress(event)
+            self.node(event)
+
+        return both if self._hooks else progress
+
     def node(self, event: NodeProgress) -> None:
         """Tell the hooks that a node starts or ends; an item of a fan-out is a task of its own."""
-        if not self._hooks:
-            return
         name, _, item = event.node.partition("[")
         node = self._graph.nodes[name]
         task = event.node if item else None
@@ -154,9 +154,11 @@ class Firing:
             self._task(("post_task_execute",), node, task, results={name: value}, **ended)
             self._task(("post_task_return",), node, task, result={name: value}, **ended)
 
-    def _watched(self, values: Mapping[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def _watched(self, computation: Computation, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        graph, wanted, inputs, overrides = computation
+        own = {name: value for name, value in inputs.items() if name not in graph.config}
         self._introduce()
-        self._fire("pre_graph_execute", graph=self._graph, **values)
+        self._fire("pre_graph_execute", graph=graph, final_vars=list(wanted), inputs=own, overrides=dict(overrides))
         error: BaseException | None = None
         results: dict[str, Any] | None = None
         try:
@@ -166,17 +168,16 @@ class Firing:
             raise
         finally:
             ended = {"success": results is not None, "error": error, "results": results}
-            self._fire("post_graph_execute", graph=self._graph, **ended)
+            self._fire("post_graph_execute", graph=graph, **ended)
         return results
 
     def _introduce(self) -> None:
         """Tell each instance once of a graph."""
-        functions = (function for node in self._graph.nodes.values() for function in node.originating_functions or ())
-        modules = [sys.modules[name] for name in dict.fromkeys(function.__module__ for function in functions)]
-        arguments = {"graph": self._graph, "modules": modules, "config": dict(self._graph.config)}
+        graph = self._graph
         for instance in self._instances:
-            if instance.graph is not self._graph:
-                instance.graph = self._graph
+            if instance.graph is not graph:
+                instance.graph = graph
+                arguments = {"graph": graph, "modules": modules(graph), "config": dict(graph.config)}
                 self._pool.call(instance, "post_graph_construct", arguments)
 
     def _task(self, methods: Sequence[str], node: Any, task: str, **arguments: Any) -> None:

@@ -9,17 +9,18 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from types import UnionType
+from types import ModuleType, UnionType
 from typing import Any, Union, get_args, get_origin
 
 from flowpipe.config import Configuration, HookConfig, coerce
 from flowpipe.errors import ConfigError, Problem, Where, nearest, unknown
 from flowpipe.modules import ProjectCode
 
-CALLED = (
+_CALLED = (
     "post_graph_construct",
     "pre_graph_execute",
     "pre_task_submission",
@@ -32,6 +33,7 @@ CALLED = (
 )
 # Nothing of the kind ever happens here, as in Hamilton's own plain driver; adapters that know of it work without.
 _NEVER = ("post_task_group", "post_task_expand")
+_VALIDATORS = frozenset(("validate_node", "validate_graph"))
 _EXAMPLE = "hamilton.lifecycle.default.PrintLn"
 # Where what is imported is not named like what is installed.
 _DISTRIBUTIONS = {"opentelemetry": "opentelemetry-sdk", "openlineage": "openlineage-python"}
@@ -46,6 +48,11 @@ class Hook:
     _class: type = field(repr=False)
     _arguments: Mapping[str, Any] = field(repr=False, hash=False)
 
+    @property
+    def validates(self) -> bool:
+        """Whether it judges graphs before they run."""
+        return not _VALIDATORS.isdisjoint(_methods(self._class))
+
     def make(self) -> Any:
         """An instance.
 
@@ -59,17 +66,58 @@ class Hook:
             raise ConfigError([Problem(text, self.where, "mend its options, or leave it out")]) from error
 
 
-def bind(pipeline: str, configuration: Configuration, code: ProjectCode) -> tuple[tuple[Hook, ...], list[Problem]]:
-    """The hooks of a pipeline, none of them made, and what is wrong with its `hooks:`."""
+Validate = Callable[[Hook], Iterable[Problem]]
+
+
+def bind(
+    pipeline: str, configuration: Configuration, code: ProjectCode, validate: Validate
+) -> tuple[tuple[Hook, ...], list[Problem]]:
+    """The hooks of a pipeline, and what is wrong with its `hooks:`.
+
+    None of them is made, but those that `validate` needs: it is given every one that validates graphs.
+    """
     hooks: list[Hook] = []
     problems: list[Problem] = []
     for number, config in enumerate(configuration.pipelines[pipeline].hooks):
-        entry = _Entry(config, configuration, ("pipelines", pipeline, "hooks", number))
+        path = ("pipelines", pipeline, "hooks", number)
         try:
-            hooks += entry.hook(code)
+            for hook in _Entry(config, configuration, path).hook(code):
+                hooks.append(hook)
+                if hook.validates and configuration.is_resolved(*path):
+                    problems += validate(hook)
         except ConfigError as error:
             problems += error.problems
     return tuple(hooks), problems
+
+
+def invalid(hook: Hook, graph: Any, where: Callable[[Any], Where | None]) -> Iterator[Problem]:
+    """What a hook that validates says of one of Hamilton's graphs; `where` is the place of a node.
+
+    Raises:
+        ConfigError: it cannot be made, or fails.
+    """
+    from hamilton.lifecycle.base import LifecycleAdapterSet
+
+    adapters = LifecycleAdapterSet(hook.make())
+    hint = f"hook {hook.name} is set at {hook.where}"
+    try:
+        if adapters.does_validation("validate_node"):
+            for node in graph.nodes.values():
+                for found in adapters.call_all_validators_sync("validate_node", created_node=node):
+                    yield Problem(f"node {node.name}: {found.error}", where(node), hint)
+        if adapters.does_validation("validate_graph"):
+            given = {"graph": graph, "modules": modules(graph), "config": dict(graph.config)}
+            for found in adapters.call_all_validators_sync("validate_graph", **given):
+                yield Problem(f"the graph: {found.error}", hook.where, hint)
+    except Exception as error:
+        text = f"hook {hook.name} failed to validate: {type(error).__name__}: {error}"
+        raise ConfigError([Problem(text, hook.where, "mend it, or leave it out")]) from error
+
+
+def modules(graph: Any) -> list[ModuleType]:
+    """The modules that hold the functions of one of Hamilton's graphs."""
+    functions = (function for node in graph.nodes.values() for function in node.originating_functions or ())
+    return [sys.modules[name] for name in dict.fromkeys(function.__module__ for function in functions)]
 
 
 @dataclass(frozen=True)
@@ -200,10 +248,8 @@ def _methods(found: type) -> dict[str, str]:
 def _refused(found: type) -> list[str]:
     """The methods that no hook may have here."""
     methods = _methods(found).items()
-    called = {*CALLED, *_NEVER}
-    return [
-        f"async {name}" if "async" in sort else name for name, sort in methods if sort != "hooks" or name not in called
-    ]
+    called = {("hooks", name) for name in (*_CALLED, *_NEVER)} | {("validators", name) for name in _VALIDATORS}
+    return [f"async {name}" if "async" in sort else name for name, sort in methods if (sort, name) not in called]
 
 
 def _is_hook(found: type) -> bool:

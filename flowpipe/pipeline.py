@@ -16,6 +16,7 @@ from flowpipe.executors import NodeProgress
 from flowpipe.executors.scheduler import Scheduler
 from flowpipe.executors.task import Failure, NodesFailed, Settings, Task, Watch
 from flowpipe.firing import NO_HOOKS, Firing
+from flowpipe.hooks import Hook, invalid
 from flowpipe.modules import ProjectCode
 
 # What a value must be where a number is annotated: NumPy's numbers are as good as Python's.
@@ -108,13 +109,8 @@ class Pipeline:
             Interrupted: Ctrl-C.
         """
         overrides, handed_on = overrides or {}, handed_on or {}
-
-        def told(event: NodeProgress) -> None:
-            progress(event)
-            hooks.node(event)
-
-        watch = Watch(check_stop, lambda name, value: handed_on[name](value), told, handed_on.keys())
-        needed = self._upstream(wanted, overrides.keys())
+        watch = Watch(check_stop, lambda name, value: handed_on[name](value), hooks.told(progress), handed_on.keys())
+        needed, computation = self._upstream(wanted, overrides.keys()), (self._graph, wanted, inputs, overrides)
         self._check_names(wanted, needed, inputs, overrides)
 
         def run(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,15 +120,13 @@ class Pipeline:
             return scheduler.run(tasks, given, wanted, watch)
 
         try:
-            return hooks.around(
-                self._graph,
-                wanted,
-                inputs,
-                overrides,
-                lambda: graph.execute(self._graph, wanted, inputs, overrides, run),
-            )
+            return hooks.around(computation, lambda: graph.execute(*computation, run))
         except NodesFailed as failed:
             raise self._explained(failed.failures) from failed.failures[0].error
+
+    def validated(self, hook: Hook) -> Iterator[Problem]:
+        """What a hook that validates graphs says of this one."""
+        return invalid(hook, self._graph, lambda node: self.nodes[node.name].where if node.name in self.nodes else None)
 
     @functools.cached_property
     def _consumers(self) -> dict[str, tuple[str, ...]]:
