@@ -454,13 +454,7 @@ class TestProblems:
     @staticmethod
     def check(project: ProjectFolder, *hooks: str, **env: str) -> str:
         """What the check says; the hooks stand in the lines from 5 on."""
-        lines = [
-            "modules: [double]",
-            "params: {factor: 2}",
-            "writes: [doubled]",
-            "hooks:",
-            *(f"  - {h}" for h in hooks),
-        ]
+        given = "".join(f"  - {hook}\n" for hook in hooks)
         project.write({"pipelines/watch.py": TestProblems.WATCH})
         (project.path / "conf/pipelines/double.yml").write_text(f"{PIPELINE.lstrip()}hooks:\n{given}")
         done = project.flowpipe("check", **env)
