@@ -161,7 +161,6 @@ class Run:
         if not self._results:
             with suppress(Empty):
                 self._events.get(timeout=max(0.0, min(timed)[0] - now) if timed else None)
-        self._watch.before()
         while self._again and self._again[0][0] <= time.monotonic():
             self._ready.append(heapq.heappop(self._again)[1])
         for node, attempt in list(self._results):
@@ -173,6 +172,7 @@ class Run:
             if self._is_running(node, attempt):
                 self._executor.cancel(self._jobs[node].ticket)
                 self._complete(node, self._too_long(node))
+        self._watch.before()
 
     def _is_running(self, node: str, attempt: int) -> bool:
         """Whether an attempt is waited for: not one that was given up."""
