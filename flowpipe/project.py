@@ -19,6 +19,7 @@ from flowpipe.cleaning import Leftover
 from flowpipe.config import Configuration
 from flowpipe.errors import ConfigError, FlowpipeError, Problem, UsageError, in_order, redact, unknown
 from flowpipe.executors.scheduler import Scheduler
+from flowpipe.firing import HookPool
 from flowpipe.intents import Intents
 from flowpipe.ledger import Ledger, new_run_id
 from flowpipe.modules import ProjectCode
@@ -113,7 +114,7 @@ class Project:
             LockedError: another run holds the lock.
         """
         now = datetime.now(UTC)
-        self._select(selection, now)
+        chosen = self._select(selection, now)
         with self._alone(wait) as state, Ledger(ledger_path(self.configuration.root)) as ledger:
             ledger.sweep()
 
@@ -128,6 +129,8 @@ class Project:
             shop = self._workshop(now, state, emit, stop, force=selection.force)
             name, make_plan = self.configuration.project.name, partial(self.plan, selection, now=now)
             try:
+                with self._hiding_secrets():
+                    shop.hooks.make(bound.hooks for bound, _ in chosen)
                 self.catalog.begin()
                 publisher = Publisher(shop.run, self.catalog, Intents(state / "intents"), stop, emit)
                 result = Runner(shop, publisher, name, command, make_plan, self._steps_at_once(shop.scheduler)).run()
@@ -234,6 +237,7 @@ class Project:
             force=force,
             emit=emit,
             stop=stop,
+            hooks=HookPool(partial(redact, secrets=self.configuration.secrets)),
         )
 
     def _steps_at_once(self, scheduler: Scheduler) -> int:
