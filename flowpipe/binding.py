@@ -9,7 +9,7 @@ from datetime import date, datetime
 from functools import partial
 from typing import Any
 
-from flowpipe import fingerprint, reuse, settings
+from flowpipe import fingerprint, hooks, reuse, settings
 from flowpipe.adapters import Dataset
 from flowpipe.audit import Audit, compile_schema
 from flowpipe.bound import GIVEN, Bound, Read, Write
@@ -47,6 +47,8 @@ class Binder:
                 self._read_once(node.name, self.graph.consumers(node.name), node.where)
         settled = settings.settle(self.name, self.configuration, self.graph.nodes, self.code)
         self.problems += settled.problems
+        watching, problems = hooks.bind(self.name, self.configuration, self.code, self.graph.validated)
+        self.problems += problems
         code = {
             module: fingerprint.of_code(self.code.source(module))
             for module in sorted({m for top in config.modules for m in (top, *self.code.imports(top))})
@@ -65,6 +67,7 @@ class Binder:
             settled.nodes,
             settled.notes,
             reuse.kept(self.graph.nodes, config),
+            watching,
         )
         self.problems += reuse.problems(bound, partial(self.configuration.where, "pipelines", self.name))
         return bound

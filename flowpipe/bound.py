@@ -17,6 +17,7 @@ from flowpipe.executors import ONE_CPU
 from flowpipe.executors.task import Settings
 from flowpipe.fields import duration
 from flowpipe.frames import Kind
+from flowpipe.hooks import Hook
 from flowpipe.partition import WHOLE, Slice, Window
 from flowpipe.pipeline import Pipeline
 
@@ -66,6 +67,7 @@ class Bound:
     settings: Mapping[str, Settings]
     notes: tuple[Problem, ...] = ()
     checkpoints: frozenset[str] = frozenset()
+    hooks: tuple[Hook, ...] = ()
 
     @property
     def timeout(self) -> float | None:
@@ -75,7 +77,8 @@ class Bound:
     @property
     def needs_the_driver(self) -> bool:
         """Whether its nodes are each given to the executor: something is to be done for one of them alone."""
-        return any(each.timeout is not None or each.takes != ONE_CPU for each in self.settings.values())
+        settings = self.settings.values()
+        return bool(self.hooks) or any(each.timeout is not None or each.takes != ONE_CPU for each in settings)
 
     @property
     def increment(self) -> Read | None:

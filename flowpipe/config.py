@@ -32,6 +32,20 @@ class ReadConfig(Model):
     watermark: str | None = Field(None, description="a column that grows: only rows above what was loaded are read")
 
 
+class HookConfig(Model):
+    """One of Hamilton's lifecycle adapters by its dotted name; its constructor checks the rest."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    hook: str
+
+
+def _hooks(value: Any) -> Any:
+    return [{"hook": each} if isinstance(each, str) else each for each in value] if isinstance(value, list) else value
+
+
+Hooks = Annotated[list[HookConfig], BeforeValidator(_hooks)]
+
+
 def _window_text(value: Any) -> Any:
     return str(value) if type(value) is int else value
 
@@ -92,6 +106,7 @@ class PipelineConfig(Model):
     timeout: Timeout | None = Field(None, description="of each step as a whole")
     nodes: dict[NodeName, NodeConfig] = Field(default_factory=dict)
     always: bool = False
+    hooks: Hooks = Field(default_factory=list, description="lifecycle adapters of Hamilton that watch, as module.Class")
 
 
 class BreakerConfig(Model):
@@ -130,6 +145,7 @@ class Defaults(Model):
     config: dict[str, Any] = Field(default_factory=dict)
     retry: RetryConfig = RetryConfig()
     executor: ExecutorConfig = ExecutorConfig()
+    hooks: Hooks = Field(default_factory=list, description="lifecycle adapters of Hamilton that watch, as module.Class")
     memory_budget: Bytes | None = Field(None, description="memory for rows, such as `2GB`; what is more goes to disk")
     deadline: Duration | None = Field(None, description="the longest that a run may take, such as `2h`")
     max_parallel_steps: Annotated[int, Field(ge=1)] | None = Field(

@@ -28,6 +28,7 @@ from flowpipe.executors.local import Threads, ThreadsOptions
 from flowpipe.executors.retry import Policy
 from flowpipe.executors.scheduler import Scheduler
 from flowpipe.executors.task import Failure, NodesFailed, NodeTimeout, Settings, Task, Watch
+from flowpipe.firing import HookPool
 from flowpipe.frames import kind_of
 from flowpipe.importer import Importer
 from flowpipe.modules import ProjectCode
@@ -131,6 +132,7 @@ def perform(errand: Errand) -> Returned:
         force=errand.force,
         emit=records.append,
         stop=Stop(),
+        hooks=HookPool(str),
     )
     result: Decidable | tuple[str, ...] | FlowpipeError
     try:

@@ -28,7 +28,7 @@ from flowpipe.validation import problem, validate
 _FLAG_SECTIONS = ("params", "config", "retry", "executor", "stores")
 _FLAG_VALUES = {"memory_budget": "2GB", "deadline": "2h", "max_parallel_steps": "4"}
 _PROFILE_ONLY = ("scratch", "checkpoints")
-_PIPELINE_SECTIONS = ("params", "config", "retry")
+_PIPELINE_SECTIONS = ("params", "config", "retry", "hooks")
 _SECRET_KEYS = frozenset(("dsn", "password", "options"))
 
 

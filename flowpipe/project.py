@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import graphlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
-from flowpipe import cleaning, executors, loading, memory, pipeline, plan, shelf, upkeep
+from flowpipe import cleaning, executors, interplay, loading, memory, picking, pipeline, plan, preview, shelf, upkeep
 from flowpipe.binding import Binder
 from flowpipe.bound import Bound
 from flowpipe.catalog import Catalog
@@ -19,11 +19,13 @@ from flowpipe.cleaning import Leftover
 from flowpipe.config import Configuration
 from flowpipe.errors import ConfigError, FlowpipeError, Problem, UsageError, in_order, redact, unknown
 from flowpipe.executors.scheduler import Scheduler
+from flowpipe.firing import HookPool
 from flowpipe.intents import Intents
 from flowpipe.ledger import Ledger, new_run_id
 from flowpipe.modules import ProjectCode
 from flowpipe.partition import Slice
 from flowpipe.plan import Plan
+from flowpipe.preview import Shown
 from flowpipe.publishing import Publisher
 from flowpipe.records import Record
 from flowpipe.roots import find_root, ledger_path, profile_state
@@ -112,7 +114,7 @@ class Project:
             LockedError: another run holds the lock.
         """
         now = datetime.now(UTC)
-        self._select(selection, now)
+        chosen = self._select(selection, now)
         with self._alone(wait) as state, Ledger(ledger_path(self.configuration.root)) as ledger:
             ledger.sweep()
 
@@ -127,6 +129,8 @@ class Project:
             shop = self._workshop(now, state, emit, stop, force=selection.force)
             name, make_plan = self.configuration.project.name, partial(self.plan, selection, now=now)
             try:
+                with self._hiding_secrets():
+                    shop.hooks.make(bound.hooks for bound, _ in chosen)
                 self.catalog.begin()
                 publisher = Publisher(shop.run, self.catalog, Intents(state / "intents"), stop, emit)
                 result = Runner(shop, publisher, name, command, make_plan, self._steps_at_once(shop.scheduler)).run()
@@ -135,6 +139,47 @@ class Project:
             finally:
                 shop.scheduler.executor.close()
                 self.catalog.close()
+
+    def preview(
+        self,
+        select: Sequence[str],
+        *,
+        pipelines: Sequence[str] = (),
+        partition: str | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        head: int | None = None,
+        note: Callable[[str], None] = lambda _: None,
+    ) -> list[Shown]:
+        """Compute nodes (`late`, `+late`, `late+`) for one slice and publish nothing; their first rows, or all of them.
+
+        Raises:
+            ConfigError, UsageError: nothing was started.
+            NodeError, DataError: a node failed, or an input cannot be read.
+        """
+        now = datetime.now(UTC)
+        picks = picking.pick(select, [bound for bound, _ in self._select(Selection(tuple(pipelines)), now)])
+        wanted = Selection(tuple(pick.bound.name for pick in picks), (partition,) if partition else ())
+        slices = {bound.name: parts for bound, parts in self._select(wanted, now)}
+        desk = preview.opened(self.configuration, self.catalog, self._code.importer, now, note)
+        with self._hiding_secrets(), desk as opened:
+            return preview.preview([(pick, slices[pick.bound.name]) for pick in picks], overrides or {}, head, opened)
+
+    def compute(
+        self,
+        nodes: Sequence[str],
+        *,
+        pipeline: str | None = None,
+        partition: str | None = None,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """The values of nodes for one slice, by name; see `preview`. A LazyFrame has become a Polars DataFrame."""
+        found = self.preview(
+            nodes,
+            pipelines=[pipeline] if pipeline else [],
+            partition=partition,
+            overrides=overrides,
+        )
+        return {one.node: one.value for one in found}
 
     def maintain(
         self, names: Sequence[str] = (), *, retention: timedelta = timedelta(days=7), dry_run: bool = False
@@ -192,6 +237,7 @@ class Project:
             force=force,
             emit=emit,
             stop=stop,
+            hooks=HookPool(partial(redact, secrets=self.configuration.secrets)),
         )
 
     def _steps_at_once(self, scheduler: Scheduler) -> int:
@@ -216,7 +262,7 @@ class Project:
         configuration = self.configuration
         problems = [*configuration.problems, *self.catalog.store_problems]
         problems += [*executors.problems(configuration.executor, configuration), *shelf.problems(configuration)]
-        problems += _writers(configuration)
+        problems += interplay.shared_writes(configuration)
         code = self._code
         written = frozenset(name for p in configuration.pipelines.values() for name in p.writes.values())
         bound: dict[str, Bound] = {}
@@ -234,8 +280,8 @@ class Project:
             used |= {(name, param) for param in binder.used_params}
         if not configuration.problems:
             # Otherwise a param may be meant for a pipeline that is left out.
-            problems += _unused_params(configuration, bound, used)
-        order, cycle = _ordered(configuration, bound)
+            problems += interplay.unused_params(configuration, bound, used)
+        order, cycle = interplay.ordered(configuration, bound)
         problems += cycle
         if problems:
             raise ConfigError(problems)
@@ -253,55 +299,3 @@ class Project:
                 hint="leave out --partition, --from and --to",
             )
         return [(bound, selection.windows(bound, now)) for bound in chosen]
-
-
-def _writers(configuration: Configuration) -> Iterable[Problem]:
-    """Datasets that are written twice, and tables or paths that two written datasets share."""
-    writers: dict[str, list[tuple[str, str]]] = {}
-    homes: dict[tuple[str, str], str] = {}
-    for name, settings in configuration.pipelines.items():
-        for node, dataset in settings.writes.items():
-            writers.setdefault(dataset, []).append((name, node))
-    for dataset, found in writers.items():
-        entry = configuration.catalog.get(dataset)
-        if len(found) > 1:
-            name, node = found[-1]
-            text = f"dataset {dataset} is written by {' and '.join(f'{p} (node {n})' for p, n in found)}"
-            yield Problem(text, configuration.where_written(name, node), "let one node write it")
-        home = entry and (entry.table or entry.path)
-        if entry and home:
-            other = homes.setdefault((entry.store, home), dataset)
-            if other != dataset:
-                text = f'datasets {other} and {dataset} are both written to "{home}" of store {entry.store}'
-                yield Problem(text, configuration.where_key("catalog", dataset), "give each a place of its own")
-
-
-def _unused_params(
-    configuration: Configuration, bound: dict[str, Bound], used: set[tuple[str, str]]
-) -> Iterable[Problem]:
-    """Params that no pipeline they are given to asks for."""
-    declared: dict[tuple[str, object], list[str]] = {}
-    for name, settings in configuration.pipelines.items():
-        for param in settings.params:
-            key = (param, configuration.where_key("pipelines", name, "params", param))
-            declared.setdefault(key, []).append(name)
-    for (param, _), names in declared.items():
-        if not any((name, param) in used for name in names):
-            known = {entry for name in names if name in bound for entry in bound[name].graph.inputs}
-            yield unknown("param", param, known, configuration.where_key("pipelines", names[0], "params", param))
-
-
-def _ordered(configuration: Configuration, bound: dict[str, Bound]) -> tuple[list[str], list[Problem]]:
-    """Pipelines in dependency order: what one writes another reads."""
-    makers = {write.dataset.name: name for name, entry in bound.items() for write in entry.writes}
-    before = {
-        name: {makers[read.dataset.name] for read in entry.reads.values() if read.dataset.name in makers} - {name}
-        for name, entry in bound.items()
-    }
-    try:
-        return list(graphlib.TopologicalSorter(before).static_order()), []
-    except graphlib.CycleError as error:
-        circle = list(reversed(error.args[1]))
-        text = f"pipelines read each other's datasets in a circle: {' -> '.join(circle)}"
-        where = configuration.where("pipelines", circle[0])
-        return list(bound), [Problem(text, where, "let one of them read a dataset that the others do not write")]

@@ -22,6 +22,7 @@ from flowpipe.config import Configuration
 from flowpipe.errors import DataError, FlowpipeError, Interrupted, OutOfTime, Problem, redact
 from flowpipe.executors import NodeProgress, NodeStart, Remote
 from flowpipe.executors.scheduler import Scheduler
+from flowpipe.firing import HookPool
 from flowpipe.frames import collected, present, rows_of
 from flowpipe.inputs import OpenInput
 from flowpipe.intents import Intent
@@ -53,6 +54,7 @@ class Workshop:
     force: bool
     emit: Callable[[Record], None]
     stop: Stop
+    hooks: HookPool
 
     def redact(self, text: str) -> str:
         """A text without the project's secrets."""
@@ -285,6 +287,7 @@ class _Attempt:
             progress=self._progress,
             check_stop=self._check,
             until=self.until,
+            hooks=self.shop.hooks.of(self.bound.hooks, f"{self.shop.run}/{self.bound.name}/{self.slice}"),
         )
 
     def _check(self) -> None:
