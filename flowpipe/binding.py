@@ -6,9 +6,10 @@ import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import partial
 from typing import Any
 
-from flowpipe import fingerprint, settings
+from flowpipe import fingerprint, hooks, reuse, settings
 from flowpipe.adapters import Dataset
 from flowpipe.audit import Audit, compile_schema
 from flowpipe.bound import GIVEN, Bound, Read, Write
@@ -46,12 +47,14 @@ class Binder:
                 self._read_once(node.name, self.graph.consumers(node.name), node.where)
         settled = settings.settle(self.name, self.configuration, self.graph.nodes, self.code)
         self.problems += settled.problems
+        watching, problems = hooks.bind(self.name, self.configuration, self.code, self.graph.validated)
+        self.problems += problems
         code = {
             module: fingerprint.of_code(self.code.source(module))
             for module in sorted({m for top in config.modules for m in (top, *self.code.imports(top))})
         }
         shown_params, shown_config = self._masked(config.params, "params"), self._masked(config.config, "config")
-        return Bound(
+        bound = Bound(
             self.name,
             config,
             self.graph,
@@ -63,7 +66,11 @@ class Binder:
             code,
             settled.nodes,
             settled.notes,
+            reuse.kept(self.graph.nodes, config),
+            watching,
         )
+        self.problems += reuse.problems(bound, partial(self.configuration.where, "pipelines", self.name))
+        return bound
 
     def _masked(self, value: Any, *path: str | int) -> Any:
         """A value of the pipeline's YAML with `***` in the place of every secret in it."""

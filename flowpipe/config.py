@@ -32,6 +32,20 @@ class ReadConfig(Model):
     watermark: str | None = Field(None, description="a column that grows: only rows above what was loaded are read")
 
 
+class HookConfig(Model):
+    """One of Hamilton's lifecycle adapters by its dotted name; its constructor checks the rest."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    hook: str
+
+
+def _hooks(value: Any) -> Any:
+    return [{"hook": each} if isinstance(each, str) else each for each in value] if isinstance(value, list) else value
+
+
+Hooks = Annotated[list[HookConfig], BeforeValidator(_hooks)]
+
+
 def _window_text(value: Any) -> Any:
     return str(value) if type(value) is int else value
 
@@ -92,6 +106,7 @@ class PipelineConfig(Model):
     timeout: Timeout | None = Field(None, description="of each step as a whole")
     nodes: dict[NodeName, NodeConfig] = Field(default_factory=dict)
     always: bool = False
+    hooks: Hooks = Field(default_factory=list, description="lifecycle adapters of Hamilton that watch, as module.Class")
 
 
 class BreakerConfig(Model):
@@ -116,6 +131,13 @@ class ExecutorConfig(Model):
     type: str = "threads"
 
 
+class CheckpointsConfig(Model):
+    """How long the frames of nodes are kept, and how much of them."""
+
+    expire: Duration = Field("7d", description="since they were last used")
+    max_size: Bytes = "10GB"
+
+
 class Defaults(Model):
     """What every pipeline begins with."""
 
@@ -123,6 +145,7 @@ class Defaults(Model):
     config: dict[str, Any] = Field(default_factory=dict)
     retry: RetryConfig = RetryConfig()
     executor: ExecutorConfig = ExecutorConfig()
+    hooks: Hooks = Field(default_factory=list, description="lifecycle adapters of Hamilton that watch, as module.Class")
     memory_budget: Bytes | None = Field(None, description="memory for rows, such as `2GB`; what is more goes to disk")
     deadline: Duration | None = Field(None, description="the longest that a run may take, such as `2h`")
     max_parallel_steps: Annotated[int, Field(ge=1)] | None = Field(
@@ -145,6 +168,8 @@ class ProfileConfig(Defaults):
     extends: str | None = None
     protected: bool = Field(False, description="inherits no stores")
     stores: dict[Name, dict[str, Any]] = Field(default_factory=dict)
+    scratch: Name | None = Field(None, description="the store in which the frames of nodes are kept")
+    checkpoints: CheckpointsConfig = CheckpointsConfig()
 
 
 class Tree(Model):
@@ -156,6 +181,8 @@ class Tree(Model):
     memory_budget: Bytes | None = None
     deadline: Duration | None = None
     max_parallel_steps: Annotated[int, Field(ge=1)] | None = None
+    scratch: Name | None = None
+    checkpoints: CheckpointsConfig = CheckpointsConfig()
     catalog: dict[DatasetName, DatasetConfig]
     pipelines: dict[Name, PipelineConfig]
 
@@ -181,8 +208,10 @@ class Configuration:
     memory_budget: int | None = None
     """In bytes; None: the engines take what they like."""
     deadline: timedelta | None = None
-    max_parallel_steps: int | None = None
     """Of a whole run; None: it may take as long as it likes."""
+    max_parallel_steps: int | None = None
+    scratch: str | None = None
+    checkpoints: CheckpointsConfig = field(default_factory=CheckpointsConfig)
 
     def where(self, *path: str | int) -> Where | None:
         """The place of a value, or of what is nearest around it, such as `("catalog", "flights", "mode")`."""

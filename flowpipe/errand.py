@@ -20,6 +20,7 @@ from flowpipe import memory, pipeline
 from flowpipe.binding import Binder
 from flowpipe.bound import Bound
 from flowpipe.catalog import Catalog
+from flowpipe.checkpoints import Checkpoints
 from flowpipe.config import Configuration
 from flowpipe.errors import FlowpipeError, NodeError
 from flowpipe.executors import Site
@@ -27,6 +28,7 @@ from flowpipe.executors.local import Threads, ThreadsOptions
 from flowpipe.executors.retry import Policy
 from flowpipe.executors.scheduler import Scheduler
 from flowpipe.executors.task import Failure, NodesFailed, NodeTimeout, Settings, Task, Watch
+from flowpipe.firing import HookPool
 from flowpipe.frames import kind_of
 from flowpipe.importer import Importer
 from flowpipe.modules import ProjectCode
@@ -125,10 +127,12 @@ def perform(errand: Errand) -> Returned:
         code=code,
         catalog=catalog,
         scheduler=Scheduler(executor),
+        checkpoints=Checkpoints.of(configuration, force=errand.force),
         scratch=errand.scratch,
         force=errand.force,
         emit=records.append,
         stop=Stop(),
+        hooks=HookPool(str),
     )
     result: Decidable | tuple[str, ...] | FlowpipeError
     try:

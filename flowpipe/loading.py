@@ -27,7 +27,8 @@ from flowpipe.validation import problem, validate
 
 _FLAG_SECTIONS = ("params", "config", "retry", "executor", "stores")
 _FLAG_VALUES = {"memory_budget": "2GB", "deadline": "2h", "max_parallel_steps": "4"}
-_PIPELINE_SECTIONS = ("params", "config", "retry")
+_PROFILE_ONLY = ("scratch", "checkpoints")
+_PIPELINE_SECTIONS = ("params", "config", "retry", "hooks")
 _SECRET_KEYS = frozenset(("dsn", "password", "options"))
 
 
@@ -91,6 +92,8 @@ def load_valid(
         memory_budget=size(result.memory_budget) if result.memory_budget else None,
         deadline=duration(result.deadline) if result.deadline else None,
         max_parallel_steps=result.max_parallel_steps,
+        scratch=result.scratch,
+        checkpoints=result.checkpoints,
     )
 
 
@@ -186,6 +189,7 @@ def _tree(
             "stores": layered(*(at(document, "stores") for document in (*profiles[first:], flags))),
             "executor": at(layered(*executors), "executor") or Document(""),
             **values,
+            **{name: found for name in _PROFILE_ONLY if (found := _part(profile, name))},
             "catalog": _catalog(catalog, zone),
             "pipelines": join(
                 {name: _pipeline(each, zone, defaults, profile, flags) for name, each in pipelines.items()}

@@ -15,6 +15,8 @@ from flowpipe.errors import ConfigError, FlowpipeError, NodeError, Problem, Wher
 from flowpipe.executors import NodeProgress
 from flowpipe.executors.scheduler import Scheduler
 from flowpipe.executors.task import Failure, NodesFailed, Settings, Task, Watch
+from flowpipe.firing import NO_HOOKS, Firing
+from flowpipe.hooks import Hook, invalid
 from flowpipe.modules import ProjectCode
 
 # What a value must be where a number is annotated: NumPy's numbers are as good as Python's.
@@ -94,6 +96,7 @@ class Pipeline:
         handed_on: Mapping[str, Callable[[Any], Any]] | None = None,
         check_stop: Callable[[], None] = lambda: None,
         until: float | None = None,
+        hooks: Firing = NO_HOOKS,
     ) -> dict[str, Any]:
         """Compute nodes and what they need; the wanted values by name.
 
@@ -107,6 +110,7 @@ class Pipeline:
             handed_on: called in this thread with a node's value; its consumers get what it returns.
             check_stop: called between nodes, and at `until` on the monotonic clock; raises to stop.
             until: see there.
+            hooks: the user's, called in this thread, too.
 
         Raises:
             ConfigError: an input is missing or unknown, or there is no such node.
@@ -115,8 +119,9 @@ class Pipeline:
             Interrupted: Ctrl-C.
         """
         overrides, handed_on = overrides or {}, handed_on or {}
-        watch = Watch(check_stop, lambda name, value: handed_on[name](value), progress, handed_on.keys(), until)
-        needed = self.upstream(wanted, overrides.keys())
+        told = hooks.told(progress)
+        watch = Watch(check_stop, lambda name, value: handed_on[name](value), told, handed_on.keys(), until)
+        needed, computation = self.upstream(wanted, overrides.keys()), (self._graph, wanted, inputs, overrides)
         self._check_names(wanted, needed, inputs, overrides)
 
         def run(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,9 +131,13 @@ class Pipeline:
             return scheduler.run(tasks, given, wanted, watch)
 
         try:
-            return graph.execute(self._graph, wanted, inputs, overrides, run)
+            return hooks.around(computation, lambda: graph.execute(*computation, run))
         except NodesFailed as failed:
             raise self._explained(failed.failures) from failed.failures[0].error
+
+    def validated(self, hook: Hook) -> Iterator[Problem]:
+        """What a hook that validates graphs says of this one."""
+        return invalid(hook, self._graph, lambda node: self.nodes[node.name].where if node.name in self.nodes else None)
 
     @functools.cached_property
     def _consumers(self) -> dict[str, tuple[str, ...]]:

@@ -10,13 +10,16 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from flowpipe import executors, interplay, loading, memory, picking, pipeline, plan, preview, upkeep
+from flowpipe import cleaning, executors, interplay, loading, memory, picking, pipeline, plan, preview, shelf, upkeep
 from flowpipe.binding import Binder
 from flowpipe.bound import Bound
 from flowpipe.catalog import Catalog
+from flowpipe.checkpoints import Checkpoints
+from flowpipe.cleaning import Leftover
 from flowpipe.config import Configuration
 from flowpipe.errors import ConfigError, FlowpipeError, Problem, UsageError, in_order, redact, unknown
 from flowpipe.executors.scheduler import Scheduler
+from flowpipe.firing import HookPool
 from flowpipe.intents import Intents
 from flowpipe.ledger import Ledger, new_run_id
 from flowpipe.modules import ProjectCode
@@ -111,7 +114,7 @@ class Project:
             LockedError: another run holds the lock.
         """
         now = datetime.now(UTC)
-        self._select(selection, now)
+        chosen = self._select(selection, now)
         with self._alone(wait) as state, Ledger(ledger_path(self.configuration.root)) as ledger:
             ledger.sweep()
 
@@ -120,10 +123,14 @@ class Project:
                 if on_record:
                     on_record(record)
 
+            if any(bound.checkpoints for bound in self.check().values()):
+                Checkpoints.of(self.configuration, force=False).tidy()
             stop = Stop(self.configuration.deadline if deadline is None else deadline)
             shop = self._workshop(now, state, emit, stop, force=selection.force)
             name, make_plan = self.configuration.project.name, partial(self.plan, selection, now=now)
             try:
+                with self._hiding_secrets():
+                    shop.hooks.make(bound.hooks for bound, _ in chosen)
                 self.catalog.begin()
                 publisher = Publisher(shop.run, self.catalog, Intents(state / "intents"), stop, emit)
                 result = Runner(shop, publisher, name, command, make_plan, self._steps_at_once(shop.scheduler)).run()
@@ -191,6 +198,28 @@ class Project:
             finally:
                 self.catalog.close()
 
+    def clean(
+        self, *, only_checkpoints: bool = False, every: bool = False, dry_run: bool = False
+    ) -> Iterator[Leftover]:
+        """Remove what nobody needs any more, telling each; `dry_run` only tells, `every` means all checkpoints.
+
+        Raises:
+            LockedError: a run is at work.
+            FlowpipeError: the store of the checkpoints does not answer.
+        """
+        configuration = self.configuration
+        if found := [*configuration.problems, *shelf.problems(configuration)]:
+            raise ConfigError(found)
+        state = profile_state(configuration.root, self.profile)
+        with self._hiding_secrets(), locked(state, timedelta(0)):
+            kept, bounds = shelf.shelf_of(configuration), shelf.Bounds.of(configuration)
+            leftovers = [*cleaning.checkpoints(kept, bounds, every=every)]
+            leftovers += [] if only_checkpoints else cleaning.of_dead_runs(state)
+            for leftover in leftovers:
+                if not dry_run:
+                    leftover.remove()
+                yield leftover
+
     def _workshop(
         self, now: datetime, state: Path, emit: Callable[[Record], None], stop: Stop, *, force: bool
     ) -> Workshop:
@@ -203,10 +232,12 @@ class Project:
             code=self._code,
             catalog=self.catalog,
             scheduler=Scheduler(executors.create(self.configuration.executor, self.configuration, site)),
+            checkpoints=Checkpoints.of(self.configuration, force=force),
             scratch=state / "scratch" / run,
             force=force,
             emit=emit,
             stop=stop,
+            hooks=HookPool(partial(redact, secrets=self.configuration.secrets)),
         )
 
     def _steps_at_once(self, scheduler: Scheduler) -> int:
@@ -230,7 +261,7 @@ class Project:
     def _bind(self) -> dict[str, Bound]:
         configuration = self.configuration
         problems = [*configuration.problems, *self.catalog.store_problems]
-        problems += executors.problems(configuration.executor, configuration)
+        problems += [*executors.problems(configuration.executor, configuration), *shelf.problems(configuration)]
         problems += interplay.shared_writes(configuration)
         code = self._code
         written = frozenset(name for p in configuration.pipelines.values() for name in p.writes.values())

@@ -46,6 +46,7 @@ class NodeConfig(Model):
     retry: RetryConfig | None = None
     timeout: Timeout | None = Field(None, description="of each attempt")
     resources: ResourcesConfig | None = None
+    checkpoint: bool | None = Field(None, description="keep its frame, so that a re-run does not compute it again")
     always: bool = Field(False, description="run even when nothing changed")
 
 

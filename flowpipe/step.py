@@ -17,10 +17,12 @@ from flowpipe import fingerprint
 from flowpipe.adapters import State
 from flowpipe.bound import Bound, Read, Write
 from flowpipe.catalog import Catalog
+from flowpipe.checkpoints import Checkpoints, ReadBack, StepCheckpoints
 from flowpipe.config import Configuration
 from flowpipe.errors import DataError, FlowpipeError, Interrupted, OutOfTime, Problem, redact
 from flowpipe.executors import NodeProgress, NodeStart, Remote
 from flowpipe.executors.scheduler import Scheduler
+from flowpipe.firing import HookPool
 from flowpipe.frames import collected, present, rows_of
 from flowpipe.inputs import OpenInput
 from flowpipe.intents import Intent
@@ -47,10 +49,12 @@ class Workshop:
     code: ProjectCode
     catalog: Catalog
     scheduler: Scheduler
+    checkpoints: Checkpoints
     scratch: Path
     force: bool
     emit: Callable[[Record], None]
     stop: Stop
+    hooks: HookPool
 
     def redact(self, text: str) -> str:
         """A text without the project's secrets."""
@@ -171,11 +175,12 @@ class _Attempt:
         Raises:
             InputsMoved: an input changed meanwhile, which may be why something else failed.
         """
-        needed = self.bound.graph.upstream([choice.write.node for choice in choices if choice.action == "run"])
-        targets = [self._target(choice, reading.label) for choice in choices if choice.write.node in needed]
-        staging = StagingPass(self.bound, targets, needed, self.scratch, self.shop.run_time)
+        stale = [choice for choice in choices if choice.action == "run"]
+        kept = StepCheckpoints(self.shop.checkpoints, (self.bound, self.slice), reading, stale, self.scratch)
+        targets = [self._target(choice, reading.label) for choice in choices if choice.write.node in kept.needed]
+        staging = StagingPass(self.bound, targets, kept.needed, self.scratch, self.shop.run_time)
         try:
-            self._compute(staging, targets, reading, values)
+            self._compute(staging, targets, reading, values, kept)
             outputs = staging.finish()
             if moved := reading.moved():
                 raise InputsMoved(moved)
@@ -190,17 +195,23 @@ class _Attempt:
         return outputs
 
     def _compute(
-        self, staging: StagingPass, targets: Sequence[Target], reading: Reading, values: dict[str, Any]
+        self,
+        staging: StagingPass,
+        targets: Sequence[Target],
+        reading: Reading,
+        values: dict[str, Any],
+        kept: StepCheckpoints,
     ) -> None:
         receivers = staging.receivers()
 
         def handed_on(name: str, value: Any) -> Any:
             return receivers[name](value) if name in receivers else value
 
-        read = self._inputs(staging.needed, reading, staging)
+        read = self._inputs(kept, reading, staging)
         inputs = self._given() | {name: handed_on(name, frame) for name, frame in read.items()}
         overrides = {name: handed_on(name, value) for name, value in values.items() if name in staging.needed}
-        self._graph_values([target.write.node for target in targets], inputs, overrides, receivers)
+        overrides |= {back.node: handed_on(back.node, self._reused(back)) for back in kept.found.values()}
+        self._graph_values([target.write.node for target in targets], inputs, overrides, kept.receivers(receivers))
 
     def _stale_only(self, outputs: Sequence[Output], stale: Sequence[Choice]) -> tuple[Output, ...]:
         """The outputs to be published; what else was staged is removed."""
@@ -213,7 +224,7 @@ class _Attempt:
         order = sorted(outputs, key=lambda output: output.dataset.config.missing == "keep")
         return tuple(output for output in order if output.dataset.name not in current)
 
-    def _inputs(self, needed: frozenset[str], reading: Reading, staging: StagingPass) -> dict[str, Any]:
+    def _inputs(self, kept: StepCheckpoints, reading: Reading, staging: StagingPass) -> dict[str, Any]:
         """The frames of all reads.
 
         Raises:
@@ -222,9 +233,10 @@ class _Attempt:
         frames: dict[str, Any] = {}
         problems: list[Problem] = []
         for name, read in self.bound.reads.items():
-            if name in needed and read.dataset.name in reading.pins:
+            if name in kept.needed and read.dataset.name in reading.pins:
+                kind = "lazy" if name in kept.only_audited else read.kind
                 try:
-                    frames[name] = self._read(read, reading, staging)
+                    frames[name] = present(self._read(read, reading, staging), kind, self.scratch)
                 except DataError as error:
                     problems += error.problems
         if problems:
@@ -248,12 +260,12 @@ class _Attempt:
             published_at=self.shop.run_time.astimezone(UTC).isoformat(timespec="microseconds"),
         )
 
-    def _read(self, read: Read, reading: Reading, staging: StagingPass) -> Any:
+    def _read(self, read: Read, reading: Reading, staging: StagingPass) -> pl.LazyFrame:
         frame = reading.frame(read, self.scratch)
         if read.contract is not None:
             adapter, state = self.shop.catalog.adapter(read.dataset), self._state(read.dataset.name, {})
             frame = staging.audit_input(OpenInput(read, self.slice, reading.label, adapter, state, self.scratch, frame))
-        return present(frame, read.kind, self.scratch)
+        return frame
 
     def _given(self) -> dict[str, Any]:
         return {**self.bound.params, **self.bound.given(self.slice, self.shop.run_time)}
@@ -275,6 +287,7 @@ class _Attempt:
             progress=self._progress,
             check_stop=self._check,
             until=self.until,
+            hooks=self.shop.hooks.of(self.bound.hooks, f"{self.shop.run}/{self.bound.name}/{self.slice}"),
         )
 
     def _check(self) -> None:
@@ -289,6 +302,11 @@ class _Attempt:
             return
         rows = event.value.rows if isinstance(event.value, Remote) else rows_of(event.value)
         self.shop.emit(NodeEnded(*step, event.started_at, event.seconds, event.attempts, event.outcome, rows))
+
+    def _reused(self, back: ReadBack) -> Any:
+        step, took = (self.shop.run, self.bound.name, str(self.slice), back.node), (back.started_at, back.seconds)
+        self.shop.emit(NodeEnded(*step, *took, 0, "reused", rows_of(back.value)))
+        return back.value
 
     def _tell(self, outputs: Sequence[Output]) -> None:
         step = (self.shop.run, self.bound.name, str(self.slice))

@@ -14,10 +14,14 @@ COLORS: Mapping[str, str] = {
     "run": "green",
     "skipped": "dim",
     "skip": "dim",
+    "reused": "dim",
     "failed": "red",
     "crashed": "red",
     "cancelled": "yellow",
 }
+
+
+REUSED = "reused from its checkpoint"
 
 
 def is_terminal() -> bool:

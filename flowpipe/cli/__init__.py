@@ -45,7 +45,17 @@ def _options(
 
 
 app.command("list")(project.list_)
-for _command in (project.check, running.plan, running.run, tidying.maintain, breaking.breaker, past.runs, past.show):
+_COMMANDS = (
+    project.check,
+    running.plan,
+    running.run,
+    tidying.maintain,
+    tidying.clean,
+    breaking.breaker,
+    past.runs,
+    past.show,
+)
+for _command in _COMMANDS:
     app.command()(_command)
 
 

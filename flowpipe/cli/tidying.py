@@ -31,3 +31,31 @@ def maintain(
             typer.echo(terminal.as_json({"dataset": name, "done": list(lines)}))
         else:
             typer.echo("\n".join(f"{name}: {line}" for line in lines or ["nothing to do"]))
+
+
+def clean(
+    project: ProjectFolder = Path(),
+    profile: Profile = None,
+    checkpoints: Annotated[bool, typer.Option("--checkpoints", help="Only the kept frames of nodes.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every kept frame, also those that are not expired.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be removed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove what nobody needs any more: expired checkpoints, and what killed runs left on this machine.
+
+    Example: flowpipe clean --dry-run
+    """
+    from flowpipe import terminal
+    from flowpipe.project import Project
+
+    sizes = []
+    cleaned = Project.load(project, profile=profile).clean(only_checkpoints=checkpoints, every=every, dry_run=dry_run)
+    for gone in cleaned:
+        sizes.append(gone.bytes)
+        if as_json:
+            typer.echo(terminal.as_json({"what": gone.what, "place": gone.place, "bytes": gone.bytes}))
+        else:
+            typer.echo(f"{gone.what}: {gone.place}  {terminal.size(gone.bytes)}")
+    if not as_json:
+        done = f"{'would remove' if dry_run else 'removed'} {len(sizes)}, {terminal.size(sum(sizes))}"
+        typer.echo(done if sizes else "nothing to clean")

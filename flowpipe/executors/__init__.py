@@ -7,7 +7,7 @@ door. Nothing here knows a concrete executor; `flowpipe.executors.queue` decides
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -166,10 +166,11 @@ class Prospect:
 
 @dataclass(frozen=True, slots=True)
 class NodeStart:
-    """A node was given to the executor for the first time."""
+    """A node is given to the executor for the first time. Keep no reference to its arguments beyond its end."""
 
     node: str
     at: datetime
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,11 +135,11 @@ class Run:
     def _submit(self, task: Task) -> None:
         node = task.node
         job = self._jobs.get(node)
+        arguments = {name: self._values[need] for name, need in task.needs.items()}
         if job is None:
             job = self._jobs[node] = _Job(contextvars.copy_context(), datetime.now(UTC), time.perf_counter())
-            job.context.run(self._watch.progress, NodeStart(node, job.started_at))
+            job.context.run(self._watch.progress, NodeStart(node, job.started_at, arguments))
         job.attempts += 1
-        arguments = {name: self._values[need] for name, need in task.needs.items()}
         stays = not (task.expands or node in self._wanted or node in self._watch.finishes)
         self._running.add(node)
         if task.settings.timeout is not None:

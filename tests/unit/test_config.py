@@ -250,7 +250,7 @@ conf/pipelines/empty.yml:1:1: the key "modules" is missing
 conf/pipelines/empty.yml:1:1: the key "writes" is missing
   hint: add writes: ...
 conf/pipelines/list.yml:1:1: a list is not a mapping
-  hint: write a mapping of modules, params, config, reads, writes, partitions, retry, timeout, nodes, always
+  hint: write a mapping of modules, params, config, reads, writes, partitions, retry, timeout, nodes, always, hooks
 conf/pipelines/other.yaml: a file with this ending is not read
   hint: rename it to other.yml
 conf/pipelines/un-named.yml:1:1: "un-named" is not a name
