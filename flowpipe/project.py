@@ -173,12 +173,8 @@ class Project:
         overrides: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """The values of nodes for one slice, by name; see `preview`. A LazyFrame has become a Polars DataFrame."""
-        found = self.preview(
-            nodes,
-            pipelines=[pipeline] if pipeline else [],
-            partition=partition,
-            overrides=overrides,
-        )
+        names = [pipeline] if pipeline else []
+        found = self.preview(nodes, pipelines=names, partition=partition, overrides=overrides)
         return {one.node: one.value for one in found}
 
     def maintain(
