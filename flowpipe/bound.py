@@ -12,7 +12,12 @@ from flowpipe.adapters import Dataset
 from flowpipe.audit import Audit
 from flowpipe.config import PipelineConfig
 from flowpipe.datasets import DatasetConfig
+from flowpipe.errors import Problem
+from flowpipe.executors import ONE_CPU
+from flowpipe.executors.task import Settings
+from flowpipe.fields import duration
 from flowpipe.frames import Kind
+from flowpipe.hooks import Hook
 from flowpipe.partition import WHOLE, Slice, Window
 from flowpipe.pipeline import Pipeline
 
@@ -45,7 +50,10 @@ class Write:
 
 @dataclass(frozen=True)
 class Bound:
-    """One pipeline, ready to be planned and run; the `shown_` values have `***` in the place of secrets."""
+    """One pipeline, ready to be planned and run; the `shown_` values have `***` in the place of secrets.
+
+    `settings` are of every node; `notes` are what its user should know, though nothing is wrong.
+    """
 
     name: str
     config: PipelineConfig
@@ -56,7 +64,21 @@ class Bound:
     reads: Mapping[str, Read]
     writes: tuple[Write, ...]
     code: Mapping[str, str]
+    settings: Mapping[str, Settings]
+    notes: tuple[Problem, ...] = ()
     checkpoints: frozenset[str] = frozenset()
+    hooks: tuple[Hook, ...] = ()
+
+    @property
+    def timeout(self) -> float | None:
+        """How many seconds a step may take."""
+        return None if self.config.timeout is None else duration(self.config.timeout).total_seconds()
+
+    @property
+    def needs_the_driver(self) -> bool:
+        """Whether its nodes are each given to the executor: something is to be done for one of them alone."""
+        settings = self.settings.values()
+        return bool(self.hooks) or any(each.timeout is not None or each.takes != ONE_CPU for each in settings)
 
     @property
     def increment(self) -> Read | None:

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from flowpipe.cli import past, project, running, tidying
+from flowpipe.cli import breaking, past, project, running, tidying
 from flowpipe.errors import FlowpipeError, unexpected
 
 app = typer.Typer(
@@ -45,7 +45,17 @@ def _options(
 
 
 app.command("list")(project.list_)
-for _command in (project.check, running.plan, running.run, tidying.maintain, tidying.clean, past.runs, past.show):
+_COMMANDS = (
+    project.check,
+    running.plan,
+    running.run,
+    tidying.maintain,
+    tidying.clean,
+    breaking.breaker,
+    past.runs,
+    past.show,
+)
+for _command in _COMMANDS:
     app.command()(_command)
 
 

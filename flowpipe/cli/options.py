@@ -21,7 +21,10 @@ Partitions = Annotated[
     list[str] | None, typer.Option("--partition", help="Only this window: 2013-02. May be repeated.")
 ]
 First = Annotated[str | None, typer.Option("--from", help="Only windows from this one on.")]
-Last = Annotated[str | None, typer.Option("--to", help="Only windows up to this one.")]
+Last = Annotated[
+    str | None,
+    typer.Option("--to", help="Only windows up to this one."),
+]
 Force = Annotated[bool, typer.Option("--force", help="Run also what is up to date.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 

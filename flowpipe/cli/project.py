@@ -45,4 +45,6 @@ def check(
 
     loaded = Project.load(project, profile=profile, sets=sets or (), offline=offline)
     bound = loaded.check()
+    for note in loaded.notes():
+        typer.echo(f"note: {note}")
     typer.echo(f"ok: {len(bound)} pipelines, {len(loaded.configuration.catalog)} datasets, profile {loaded.profile}")

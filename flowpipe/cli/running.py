@@ -8,7 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from flowpipe.cli import previewing
 from flowpipe.cli.options import First, Force, Json, Last, Names, Partitions, Profile, ProjectFolder, Sets, as_duration
+from flowpipe.cli.previewing import Head, Select, Until
 
 
 def plan(
@@ -47,25 +49,35 @@ def run(
     sets: Sets = None,
     partitions: Partitions = None,
     first: First = None,
-    last: Last = None,
+    last: Until = None,
     force: Force = False,
     wait: Annotated[str, typer.Option("--wait", help="How long to wait for another run to end: 10m.")] = "0s",
+    deadline: Annotated[str | None, typer.Option("--deadline", help="Stop, as failed, after so long: 2h.")] = None,
+    select: Select = None,
+    head: Head = None,
     as_json: Json = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="A line for each node, too.")] = False,
 ) -> None:
-    """Run what is missing or stale.
+    """Run what is missing or stale, or print nodes and publish nothing.
 
     Example: flowpipe run daily_delays --partition 2013-02 --set params.late_minutes=20
+
+    Example: flowpipe run --select late_flights --partition 2013-02 --head 5
     """
     from flowpipe import terminal
     from flowpipe.progress import Progress
     from flowpipe.project import Project
     from flowpipe.selection import Selection
 
-    patience = as_duration("--wait", wait)
-    selection = Selection(tuple(pipelines or ()), tuple(partitions or ()), first, last, force)
+    patience, allowed = as_duration("--wait", wait), as_duration("--deadline", deadline) if deadline else None
     loaded = Project.load(project, profile=profile, sets=sets or ())
+    if asked := previewing.nodes(select, last, head):
+        unfit = {"--from": first, "--to": last not in asked and last, "--force": force}
+        previewing.refuse({**unfit, "--wait": patience, "--deadline": allowed, "--verbose": verbose})
+        previewing.show(loaded, asked, pipelines, partitions, head, as_json=as_json)
+        return
+    selection = Selection(tuple(pipelines or ()), tuple(partitions or ()), first, last, force)
     listen: Any = (lambda record: typer.echo(terminal.as_json(record))) if as_json else Progress(nodes=verbose)
-    result = loaded.run(selection, on_record=listen, wait=patience, command=shlex.join(sys.argv[1:]))
+    result = loaded.run(selection, on_record=listen, wait=patience, deadline=allowed, command=shlex.join(sys.argv[1:]))
     if result.error:
         raise result.error
