@@ -204,8 +204,8 @@ class Project:
             FlowpipeError: the store of the checkpoints does not answer.
         """
         configuration = self.configuration
-        if found := [*configuration.problems, *shelf.problems(configuration)]:
-            raise ConfigError(found)
+        if wrong := [*configuration.problems, *self.catalog.store_problems, *shelf.problems(configuration)]:
+            raise ConfigError(wrong)
         state = profile_state(configuration.root, self.profile)
         with self._hiding_secrets(), locked(state, timedelta(0)):
             kept, bounds = shelf.shelf_of(configuration), shelf.Bounds.of(configuration)
