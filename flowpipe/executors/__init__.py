@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel
 
+from flowpipe import sharedmemory
 from flowpipe.config import Configuration, ExecutorConfig, validate_options
 from flowpipe.errors import ConfigError, FlowpipeError, Problem, unknown
 from flowpipe.importer import Importer
@@ -27,6 +28,9 @@ class Resources:
     cpus: float = 1
     memory: float = 0
     gpus: float = 0
+
+
+ONE_CPU = Resources()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ class Call:
     function: Callable[..., Any]
     arguments: Mapping[str, Any]
     stays: bool = True
-    takes: Resources = Resources()
+    takes: Resources = ONE_CPU
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +127,8 @@ class Executor(Protocol):
     def submit(self, call: Call, done: Callable[[Result], None]) -> Any:
         """Run a call, now or soon; `done` takes its result, on any thread, once.
 
-        What it gives is a ticket for `cancel`. Whatever goes wrong is in the result: `WorkerLost` where the process died,
-        `ClusterLost` where nothing will run any more.
+        What it gives is a ticket for `cancel`. Whatever goes wrong is in the result: `WorkerLost` where the process
+        died, `ClusterLost` where nothing will run any more.
         """
         ...
 
@@ -192,12 +196,13 @@ def problems(config: ExecutorConfig, configuration: Configuration) -> tuple[Prob
 
 
 def create(config: ExecutorConfig, configuration: Configuration, site: Site) -> Executor:
-    """The executor of a profile; `close` it in the end.
+    """The executor of a profile; `close` it in the end. What killed runs left in shared memory goes.
 
     Raises:
         ConfigError: there is no such executor, or its options are wrong.
     """
     options = _options(config, configuration)
+    sharedmemory.sweep()
     made: Executor = installed()[config.type].load()(options, site)
     return made
 

@@ -9,6 +9,7 @@ import io
 import pickle
 import re
 import types
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, SupportsIndex
@@ -29,8 +30,18 @@ _MOST_CHUNKS = 64
 _NEWEST = pl.CompatLevel.newest()
 
 
+class Carried(ABC):
+    """What stands for a value until a function needs it."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def unpack(self) -> Any:
+        """The value."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Packed:
+class Packed(Carried):
     """A value as bytes: a pickle, and buffers that belong to it, which are not copied.
 
     Pickled with protocol 5 its memory stays outside the pickle again. `is_fixed` tells which buffers were read-only;
