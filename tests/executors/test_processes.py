@@ -1,4 +1,4 @@
-"""Processes of this machine: the suite, and what only they promise: nobody else is harmed, and nothing is left behind."""
+"""Processes of this machine: the suite, and what only they promise: no other is harmed, and nothing is left."""
 
 from __future__ import annotations
 
@@ -284,7 +284,8 @@ from flowpipe.executors import Call, Site
 from flowpipe.executors.processes import Processes, ProcessesOptions
 from flowpipe.importer import Importer
 
-executor = Processes(ProcessesOptions(workers=2), Site("driver" + Path.cwd().parent.name, Path({scratch!r}), Importer("_flowpipe_none", {{}})))
+site = Site("driver" + Path.cwd().parent.name, Path({scratch!r}), Importer("_flowpipe_none", {{}}))
+executor = Processes(ProcessesOptions(workers=2), site)
 
 def run(function, **arguments):
     came, results = threading.Event(), []
