@@ -19,12 +19,12 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 HOMES = {
     "adbc_driver_postgresql": ["flowpipe.adapters.postgres"],
     "botocore": ["flowpipe.objectstore"],
-    "cloudpickle": ["flowpipe.executors.travelling", "flowpipe.executors.values"],
+    "cloudpickle": ["flowpipe.errand", "flowpipe.executors.travelling", "flowpipe.executors.values"],
     "deltalake": ["flowpipe.adapters.delta"],
     "duckdb": ["flowpipe.adapters.duckdb", "flowpipe.frames"],  # a DuckDB relation is one of the frames
     "filelock": ["flowpipe.liveness", "flowpipe.run"],
     "fsspec": ["flowpipe.adapters.delta", "flowpipe.adapters.files", "flowpipe.objectstore"],
-    "hamilton": ["flowpipe.graph"],
+    "hamilton": ["flowpipe.firing", "flowpipe.graph", "flowpipe.hooks"],
     "opentelemetry": ["flowpipe.executors.worker"],
     "pandera": ["flowpipe.rules"],
     "psycopg": ["flowpipe.adapters.postgres"],

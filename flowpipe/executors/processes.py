@@ -111,7 +111,7 @@ class Processes:
         memory = fields.size(options.memory) if options.memory else _physical_memory()
         self.capacity = Resources(cpus=options.workers, memory=memory)
         self._shared = SharedMemory(site.run)
-        self._scratch = site.scratch / "values"
+        self._scratch = site.scratch
         self._folders = tuple(filter(None, (self._shared.folder, self._scratch)))
         share = str(max(1, _cpus() // options.workers))
         environment = {"POLARS_MAX_THREADS": os.environ.get("POLARS_MAX_THREADS", share)}
