@@ -19,12 +19,13 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from flowpipe import fields, frames
+from flowpipe import frames
 from flowpipe.errors import FlowpipeError, NodeError
 from flowpipe.executors import Call, Gathered, Remote, Resources, Result, Site, WorkerLost, pool, worker
 from flowpipe.executors.segments import INLINE, NoRoom, Stored, store
 from flowpipe.executors.travelling import TravellingError
 from flowpipe.executors.values import Packed, pack_argument, pack_function
+from flowpipe.fields import Bytes, size
 from flowpipe.importer import Importer
 from flowpipe.sharedmemory import SharedMemory
 from flowpipe.validation import Model
@@ -34,13 +35,15 @@ def _cpus() -> int:
     return os.cpu_count() or 1
 
 
+def _memory() -> str:
+    return f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // 10**6}MB"
+
+
 class ProcessesOptions(Model):
-    """`processes`: how many calls run at once, and in how much memory."""
+    """`processes`: how many calls run at once, and what they may take together."""
 
     workers: int = Field(default_factory=_cpus, ge=1, description="processes; as many as CPUs if absent")
-    memory: fields.Bytes | None = Field(
-        None, description="for `nodes: {x: {resources: {memory: 2GB}}}`; all that the machine has if absent"
-    )
+    memory: Bytes = Field(default_factory=_memory, description="of all calls; what the machine has if absent")
 
 
 @dataclass(frozen=True)
@@ -106,10 +109,10 @@ class Processes:
 
     Options: type[BaseModel] = ProcessesOptions
     isolated = True
+    shares_disk = True
 
     def __init__(self, options: ProcessesOptions, site: Site) -> None:
-        memory = fields.size(options.memory) if options.memory else _physical_memory()
-        self.capacity = Resources(cpus=options.workers, memory=memory)
+        self.capacity = self.most(options)
         self._shared = SharedMemory(site.run)
         self._scratch = site.scratch
         self._folders = tuple(filter(None, (self._shared.folder, self._scratch)))
@@ -119,6 +122,11 @@ class Processes:
         self._numbers = count()
         self._kept: dict[int, _Ref] = {}
         self._lock = threading.Lock()
+
+    @staticmethod
+    def most(options: ProcessesOptions) -> Resources:
+        """All that there is for calls."""
+        return Resources(options.workers, size(options.memory))
 
     def submit(self, call: Call, done: Callable[[Result], None]) -> _Ticket:
         ticket = _Ticket(f"{next(self._numbers)}", call.node, call.stays)
@@ -201,7 +209,3 @@ class Processes:
         """Remove what a worker that was killed may have begun to write."""
         for folder in self._folders:
             _unlink(folder / ticket.name)
-
-
-def _physical_memory() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
