@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel
 
+from flowpipe import sharedmemory
 from flowpipe.config import Configuration, ExecutorConfig, validate_options
 from flowpipe.errors import ConfigError, FlowpipeError, Problem, unknown
 from flowpipe.importer import Importer
@@ -226,12 +227,13 @@ def prospect(config: ExecutorConfig, configuration: Configuration) -> Prospect |
 
 
 def create(config: ExecutorConfig, configuration: Configuration, site: Site) -> Executor:
-    """The executor of a profile; `close` it in the end.
+    """The executor of a profile; `close` it in the end. What killed runs left in shared memory goes.
 
     Raises:
         ConfigError: there is no such executor, or its options are wrong.
     """
     options = _options(config, configuration)
+    sharedmemory.sweep()
     made: Executor = installed()[config.type].load()(options, site)
     return made
 
