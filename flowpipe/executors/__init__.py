@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from flowpipe.config import Configuration, ExecutorConfig, validate_options
 from flowpipe.errors import ConfigError, FlowpipeError, Problem, unknown
+from flowpipe.extras import install_line, missing
 from flowpipe.importer import Importer
 
 
@@ -195,18 +196,31 @@ def create(config: ExecutorConfig, configuration: Configuration, site: Site) -> 
     """The executor of a profile; `close` it in the end.
 
     Raises:
-        ConfigError: there is no such executor, or its options are wrong.
+        ConfigError: there is no such executor, its options are wrong, or its library is not installed.
     """
     options = _options(config, configuration)
-    made: Executor = installed()[config.type].load()(options, site)
+    made: Executor = _class(config, configuration)(options, site)
     return made
 
 
 def _options(config: ExecutorConfig, configuration: Configuration) -> BaseModel:
-    points = installed()
-    if config.type not in points:
-        raise ConfigError([unknown("executor", config.type, points, configuration.where("executor", "type"))])
     options: BaseModel = validate_options(
-        points[config.type].load().Options, config.model_extra or {}, configuration, "executor"
+        _class(config, configuration).Options, config.model_extra or {}, configuration, "executor"
     )
     return options
+
+
+def _class(config: ExecutorConfig, configuration: Configuration) -> Any:
+    points, where = installed(), configuration.where("executor", "type")
+    if config.type not in points:
+        raise ConfigError([unknown("executor", config.type, points, where)])
+    point = points[config.type]
+    try:
+        found = point.load()
+    except ImportError as error:
+        text = f'executor "{config.type}" cannot be loaded: {error}'
+        raise ConfigError([Problem(text, where, install_line(point))]) from error
+    if libraries := missing(getattr(found, "requires", ())):
+        text = f'executor "{config.type}" needs {" and ".join(libraries)}, which is not installed'
+        raise ConfigError([Problem(text, where, install_line(point))])
+    return found
