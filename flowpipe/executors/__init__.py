@@ -104,6 +104,9 @@ class Executor(Protocol):
 
     `capacity` is what calls in flight may take together; the queue submits no more, so that nothing waits in a second
     queue. `isolated` says that calls run in other processes: values travel, and `cancel` kills.
+
+    A class may say with `requires` which modules of an extra it cannot do without: `check` looks for them. Importing its
+    own module must need none of them.
     """
 
     Options: type[BaseModel]
