@@ -1,0 +1,151 @@
+"""How a Dask cluster is reached, or started on this machine; what is wrong with it is told before anything runs."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from typing import TYPE_CHECKING, Any
+
+from flowpipe.errors import ConfigError, Problem
+from flowpipe.executors import Site
+from flowpipe.executors.dask.options import DaskOptions
+
+if TYPE_CHECKING:
+    from distributed import Client, LocalCluster
+
+# What values and functions need to mean the same on both sides.
+_PACKAGES = ("flowpipe-etl", "polars", "pyarrow", "cloudpickle")
+_CHECKED = ("python", *_PACKAGES, "dask", "distributed")
+_PATIENCE = 10
+
+
+def start(options: DaskOptions, site: Site) -> LocalCluster:
+    """Worker processes of our own on this machine, each with a nanny in this process; they end with it.
+
+    Raises:
+        ConfigError: the options are not Dask's.
+    """
+    import dask
+    from distributed import LocalCluster
+    from distributed.worker_memory import parse_memory_limit
+
+    own = dict(options.options)
+    threads, workers = options.threads_per_worker, options.workers
+    memory = parse_memory_limit(own.pop("memory_limit", "auto"), threads, workers)
+    # The queue counts what calls take together, so each worker may give all the CPUs to one call.
+    labels = {"cpus": threads * workers} | ({"memory": memory} if memory else {})
+    settings = {
+        "dashboard_address": None,
+        "silence_logs": logging.CRITICAL,
+        "local_directory": str(site.scratch / "dask"),
+        # What killed its worker is tried again by the queue, which counts.
+        "scheduler_kwargs": {"allowed_failures": 0},
+        **own,
+        "resources": labels | own.get("resources", {}),
+    }
+    # A nanny sets its variables in this process; those that bound the threads of a worker would bound ours.
+    nanny = {"distributed.nanny.pre-spawn-environ": {"MALLOC_TRIM_THRESHOLD_": 65536}}
+    try:
+        with _deaf_children(), dask.config.set(nanny):
+            return LocalCluster(
+                n_workers=workers, threads_per_worker=threads, processes=True, memory_limit=memory, **settings
+            )
+    except (TypeError, ValueError) as error:
+        raise ConfigError([_not_taken(error)]) from error
+
+
+def connect(target: LocalCluster | str, options: Mapping[str, Any]) -> Client:
+    """A client of a cluster.
+
+    Raises:
+        ConfigError: it cannot be reached, or the options are not Dask's.
+    """
+    from distributed import Client
+
+    try:
+        if isinstance(target, str):
+            _knock(target)
+        client = Client(target, set_as_default=False, timeout=_PATIENCE, **options)
+    except (OSError, ImportError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        hint = "look whether the scheduler runs, and whether this machine may connect to its port"
+        raise ConfigError([Problem(f"dask scheduler {target} cannot be reached: {reason}", hint=hint)]) from error
+    except (TypeError, ValueError) as error:
+        raise ConfigError([_not_taken(error)]) from error
+    # It waits so long to send several calls at once, and its default of 10 ms is longer than most other ways take.
+    client.scheduler_comm.interval = 0.001
+    return client
+
+
+def agree(client: Client, address: str, patience: float) -> None:
+    """See that there are workers, and that they and the scheduler have what this process has.
+
+    Raises:
+        ConfigError: they have not.
+    """
+    from distributed.exceptions import WorkerStartTimeoutError
+
+    try:
+        client.wait_for_workers(1, timeout=patience)
+    except WorkerStartTimeoutError:
+        raise ConfigError([no_workers(address, patience)]) from None
+    found = client.get_versions(packages=_PACKAGES)
+    ours = found["client"]["packages"]
+    places = {f"the Dask scheduler {address}": found["scheduler"]}
+    places |= {f"the Dask worker {worker}": versions for worker, versions in found["workers"].items()}
+    problems = [
+        problem
+        for place, versions in places.items()
+        if (problem := _difference(place, ours, versions.get("packages", {})))
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def no_workers(address: str, patience: float) -> Problem:
+    """That a cluster has nobody to run anything."""
+    return Problem(
+        f"the Dask cluster at {address} has had no worker for {patience:.0f} s", hint=f"start one: dask worker {address}"
+    )
+
+
+def _difference(place: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Problem | None:
+    differing = [name for name in _CHECKED if _version(name, ours) != _version(name, theirs)]
+    if not differing:
+        return None
+    told = ", ".join(f"{_version(name, theirs) or 'no'} {name}".replace("no ", "no ") for name in differing)
+    needed = ", ".join(f"{name} {_version(name, ours)}" for name in differing)
+    return Problem(f"{place} has {told}", hint=f"give it what this process has: {needed}")
+
+
+def _version(name: str, packages: Mapping[str, Any]) -> str | None:
+    found = packages.get(name)
+    return ".".join(found.split(".")[:2]) if found and name == "python" else found
+
+
+def _knock(address: str) -> None:
+    """Dask would try a port that is closed again and again, and tell only that it waited."""
+    from distributed.comm import get_address_host_port
+
+    if address.partition("://")[0] in {"tcp", "tls", address}:
+        socket.create_connection(get_address_host_port(address), timeout=_PATIENCE).close()
+
+
+def _not_taken(error: Exception) -> Problem:
+    hint = "options are arguments of distributed.Client if there is an address, else of distributed.LocalCluster"
+    return Problem(f"Dask does not take the executor's options: {error}", hint=hint)
+
+
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Processes that are started meanwhile, and by threads that are, do not see the terminal's Ctrl-C: it is ours."""
+    resource_tracker.ensure_running()  # which would take the block away where it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
