@@ -23,7 +23,7 @@ from flowpipe.executors.worker import Ended, Job, trace_parent
 if TYPE_CHECKING:
     from distributed import Future
 
-    from flowpipe.executors.dask.attempt import Answer, Place
+    from flowpipe.executors.dask.attempt import Answer
 
 # What is larger is brought to the cluster once, and not with every call.
 _LARGE = 1_000_000
@@ -104,23 +104,23 @@ class Dask:
     def _job(self, call: Call) -> tuple[Job, list[Future]]:
         """A call as it travels, and the futures of the values in its places."""
         futures: list[Future] = []
-
-        def place(future: Future) -> Place:
-            futures.append(future)
-            return self._attempt.Place(len(futures) - 1)
-
-        def packed(name: str, argument: Any) -> Any:
-            if isinstance(argument, Gathered):
-                return Gathered(tuple(packed(name, value) for value in argument.values))
-            if isinstance(argument, Remote):
-                return place(argument.ref)
-            if (known := self._given.get(id(argument))) and known.status == "finished":
-                return place(known)
-            own = pack_argument(call.node, name, argument)
-            return own if own.nbytes < _LARGE else place(self._scattered(argument, own))
-
-        arguments = {name: packed(name, argument) for name, argument in call.arguments.items()}
+        arguments = {name: self._packed(call.node, name, value, futures) for name, value in call.arguments.items()}
         return Job(call.node, pack_function(call.node, call.function), arguments, trace_parent()), futures
+
+    def _packed(self, node: str, name: str, value: Any, futures: list[Future]) -> Any:
+        if isinstance(value, Gathered):
+            return Gathered(tuple(self._packed(node, name, each, futures) for each in value.values))
+        if isinstance(value, Remote):
+            future = value.ref
+        elif (known := self._given.get(id(value))) and known.status == "finished":
+            future = known
+        else:
+            packed = pack_argument(node, name, value)
+            if packed.nbytes < _LARGE:
+                return packed
+            future = self._scattered(value, packed)
+        futures.append(future)
+        return self._attempt.Place(len(futures) - 1)
 
     def _scattered(self, value: Any, packed: Any) -> Future:
         key = f"flowpipe-{self._run}-given-{next(self._numbers)}"

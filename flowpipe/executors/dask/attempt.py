@@ -66,12 +66,12 @@ def _filled(argument: Any, values: Sequence[Answer | Packed]) -> Any:
 
 
 def _message(key: str, ended: Ended) -> Mapping[str, Any]:
-    """An end without an error, of what Dask takes for a message."""
+    """An end without an error, of what Dask takes for a message; it writes over `worker`."""
     return {
         "key": key,
         "started_at": ended.started_at.timestamp(),
         "seconds": ended.seconds,
-        "worker": ended.worker,
+        "label": ended.worker,
         "rows": ended.rows,
         "warning": ended.warning,
     }
@@ -80,7 +80,7 @@ def _message(key: str, ended: Ended) -> Mapping[str, Any]:
 def ended(message: Mapping[str, Any]) -> Ended:
     """What a worker told."""
     started_at = datetime.fromtimestamp(message["started_at"], UTC)
-    return Ended(None, started_at, *(message[name] for name in ("seconds", "worker", "rows", "warning")))
+    return Ended(None, started_at, *(message[name] for name in ("seconds", "label", "rows", "warning")))
 
 
 class Code(WorkerPlugin):  # type: ignore[misc]  # distributed's plugins are untyped

@@ -145,7 +145,8 @@ class Cluster:
         finally:
             if self._watch.is_alive():
                 self._watch.join()
-            logging.getLogger(_LOG).setLevel(self._level)
+            if not self.error:  # of a cluster that is gone it would still tell for a while
+                logging.getLogger(_LOG).setLevel(self._level)
 
     def _ship(self, site: Site) -> None:
         from flowpipe.executors.dask.attempt import Code

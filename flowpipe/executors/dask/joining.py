@@ -35,7 +35,9 @@ def start(options: DaskOptions, site: Site) -> LocalCluster:
 
     own = dict(options.options)
     threads, workers = options.threads_per_worker, options.workers
-    memory = parse_memory_limit(own.pop("memory_limit", "auto"), threads, workers)
+    memory = parse_memory_limit(
+        own.pop("memory_limit", "auto"), threads, workers, logger=logging.getLogger(__name__)
+    )
     # The queue counts what calls take together, so each worker may give all the CPUs to one call.
     labels = {"cpus": threads * workers} | ({"memory": memory} if memory else {})
     settings = {
@@ -72,6 +74,7 @@ def connect(target: LocalCluster | str, options: Mapping[str, Any]) -> Client:
         client = Client(target, set_as_default=False, timeout=_PATIENCE, **options)
     except (OSError, ImportError) as error:
         reason = getattr(error, "strerror", None) or str(error)
+        reason = f"no answer in {_PATIENCE} s" if isinstance(error, TimeoutError) else reason
         hint = "look whether the scheduler runs, and whether this machine may connect to its port"
         raise ConfigError([Problem(f"dask scheduler {target} cannot be reached: {reason}", hint=hint)]) from error
     except (TypeError, ValueError) as error:
@@ -117,7 +120,7 @@ def _difference(place: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) 
     differing = [name for name in _CHECKED if _version(name, ours) != _version(name, theirs)]
     if not differing:
         return None
-    told = ", ".join(f"{_version(name, theirs) or 'no'} {name}".replace("no ", "no ") for name in differing)
+    told = ", ".join(f"{name} {_version(name, theirs) or '(none)'}" for name in differing)
     needed = ", ".join(f"{name} {_version(name, ours)}" for name in differing)
     return Problem(f"{place} has {told}", hint=f"give it what this process has: {needed}")
 
@@ -128,11 +131,21 @@ def _version(name: str, packages: Mapping[str, Any]) -> str | None:
 
 
 def _knock(address: str) -> None:
-    """Dask would try a port that is closed again and again, and tell only that it waited."""
+    """Dask would try a closed port again and again, and believe whatever answers.
+
+    Raises:
+        OSError: no scheduler answers.
+    """
     from distributed.comm import get_address_host_port
 
-    if address.partition("://")[0] in {"tcp", "tls", address}:
-        socket.create_connection(get_address_host_port(address), timeout=_PATIENCE).close()
+    scheme = address.rpartition("://")[0] or "tcp"
+    if scheme not in {"tcp", "tls"}:
+        return
+    with socket.create_connection(get_address_host_port(address), timeout=_PATIENCE) as door:
+        if scheme == "tcp":  # where both sides begin with the length of what they say of themselves
+            greeting = door.recv(8, socket.MSG_WAITALL)
+            if len(greeting) < 8 or int.from_bytes(greeting, "little") > 1_000_000:
+                raise OSError("what answers there is no Dask scheduler")
 
 
 def _not_taken(error: Exception) -> Problem:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from flowpipe.fields import Duration
 from flowpipe.validation import MalformedError, Model
+
+_ADDRESS = re.compile(r"(?:[a-z]+://)?(?:\[[0-9a-fA-F:]+\]|[^\s:/\[\]]+):\d+(?:/.*)?")
 
 
 def _workers() -> int:
@@ -29,6 +32,13 @@ class DaskOptions(Model):
         repr=False,
         description="for distributed.Client if there is an address, for distributed.LocalCluster if not",
     )
+
+    @field_validator("address")
+    @classmethod
+    def _has_port(cls, address: str | None) -> str | None:
+        if address and not _ADDRESS.fullmatch(address):
+            raise MalformedError("the address is no place of a scheduler", "write it like tcp://host:8786")
+        return address
 
     @model_validator(mode="after")
     def _is_one_cluster(self) -> DaskOptions:
