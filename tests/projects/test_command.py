@@ -332,7 +332,7 @@ def test_check_tells_everything_at_once(project: ProjectFolder) -> None:
         'error: conf/profiles/dev.yml:3:19: unknown adapter "detla"\n'
         '  hint: did you mean "delta"? known: delta, duckdb, files, postgres\n'
         'error: conf/profiles/dev.yml:4:18: unknown executor "thraeds"\n'
-        '  hint: did you mean "threads"? known: sync, threads\n'
+        '  hint: did you mean "threads"? known: dask, processes, ray, sync, threads\n'
         "error: pipelines/other.py:8: function wrong has no return annotation\n"
         "  hint: write what it returns, or begin its name with _ if it is no node: _wrong\n"
     )
