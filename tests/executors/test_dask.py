@@ -6,9 +6,6 @@ import ctypes
 import os
 import queue
 import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -18,12 +15,14 @@ from typing import Any
 
 import polars as pl
 import pytest
+from clusters import DaskCluster, dask_cluster
+from executor_suite import ExecutorSuite
 
-from flowpipe.errors import ConfigError, FlowpipeError
-from flowpipe.executors import Call, ClusterLost, Gathered, Remote, Resources, Result, Site, WorkerLost
+from flowpipe.executors import Call, Executor, Gathered, Remote, Resources, Result, Site, WorkerLost
 from flowpipe.executors.dask import Dask
 from flowpipe.importer import Importer
-from tests.executors.clusters import DaskCluster, dask_cluster
+
+ONE = Resources()
 
 
 def site(folder: Path, run: str = "run", code: str = "") -> Site:
@@ -41,7 +40,7 @@ class Runs:
     site: Site
 
     def start(
-        self, function: Callable[..., Any], *, stays: bool = False, takes: Resources = Resources(), **arguments: Any
+        self, function: Callable[..., Any], *, stays: bool = False, takes: Resources = ONE, **arguments: Any
     ) -> tuple[Any, queue.SimpleQueue[Result]]:
         results: queue.SimpleQueue[Result] = queue.SimpleQueue()
         return self.executor.submit(Call("node", function, arguments, stays, takes), results.put), results
@@ -75,17 +74,42 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
         yield made
 
 
-@pytest.fixture(params=["local", "cluster"])
-def both(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Runs]:
-    if request.param == "local":
-        yield request.getfixturevalue("local")
-        return
-    with runs(tmp_path, address=request.getfixturevalue("cluster").address) as made:
+@pytest.fixture(scope="module")
+def on_cluster(tmp_path_factory: pytest.TempPathFactory, cluster: DaskCluster) -> Iterator[Runs]:
+    with runs(tmp_path_factory.mktemp("remote"), address=cluster.address) as made:
+        eventually(lambda: made.executor.capacity.cpus == 2)
         yield made
+
+
+@pytest.fixture(params=["local", "on_cluster"])
+def both(request: pytest.FixtureRequest) -> Runs:
+    return whole(request.getfixturevalue(request.param))
+
+
+def whole(runs: Runs) -> Runs:
+    """Once the workers that an earlier test lost are there again."""
+    eventually(lambda: runs.executor.capacity.cpus == 2, 30)
+    return runs
 
 
 def frame(rows: int = 100_000) -> pl.DataFrame:
     return pl.DataFrame({"n": range(rows)})
+
+
+class TestOnOwnWorkers(ExecutorSuite):
+    many = 250
+
+    @pytest.fixture
+    def executor(self, local: Runs) -> Executor:
+        return whole(local).executor
+
+
+class TestOnACluster(ExecutorSuite):
+    many = 250
+
+    @pytest.fixture
+    def executor(self, on_cluster: Runs) -> Executor:
+        return whole(on_cluster).executor
 
 
 class TestValues:
@@ -98,7 +122,7 @@ class TestValues:
 
     def test_gathered_values_are_a_list(self, both: Runs) -> None:
         one = both.value(lambda: 1, stays=True)
-        assert both.value(lambda all: all, all=Gathered((one, 2, one))) == [1, 2, 1]
+        assert both.value(lambda values: values, values=Gathered((one, 2, one))) == [1, 2, 1]
 
     def test_a_large_value_is_brought_to_the_cluster_once(self, both: Runs) -> None:
         large = frame(1_000_000)

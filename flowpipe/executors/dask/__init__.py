@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,7 @@ class Dask:
         self._run = site.run
         self._numbers = itertools.count()
         self._pending: dict[str, _Pending] = {}
+        self._ending: set[str] = set()
         self._given: dict[int, Future] = {}
         # Talking to the cluster takes a while: the queue's thread does not wait for it, nor Dask's own for a value.
         self._talks = ThreadPoolExecutor(4, thread_name_prefix="flowpipe-dask")
@@ -62,7 +63,8 @@ class Dask:
 
     @property
     def capacity(self) -> Resources:
-        return self._cluster.capacity
+        there = self._cluster.capacity
+        return replace(there, cpus=max(0, there.cpus - len(self._ending)))
 
     def submit(self, call: Call, done: Callable[[Result], None]) -> str:
         key = f"flowpipe-{self._run}-{call.node}-{next(self._numbers)}"
@@ -84,7 +86,8 @@ class Dask:
         """End the worker process that runs it, where a nanny can start another."""
         pending = self._pending.pop(ticket, None)
         if pending and pending.future:
-            self._talks.submit(self._cluster.end, ticket, pending.future)
+            self._ending.add(ticket)
+            self._talks.submit(self._end, ticket, pending.future)
 
     def fetch(self, remote: Remote) -> Any:
         answer = self._brought(remote.ref)
@@ -129,6 +132,11 @@ class Dask:
             weakref.finalize(value, self._given.pop, id(value), None).atexit = False
             self._given[id(value)] = future
         return future
+
+    def _end(self, key: str, future: Future) -> None:
+        with suppress(Exception):  # of a cluster that is gone
+            self._cluster.end(key, future)
+        self._ending.remove(key)
 
     def _told(self, event: tuple[float, dict[str, Any]]) -> None:
         """A worker tells how an attempt ended, just before Dask does; also one of another run's."""

@@ -110,6 +110,7 @@ class Cluster:
         self.client.cancel([future], force=True)
         if where:
             self.client.run(end_process, workers=where, nanny=True, on_error="ignore")
+            self._workers = self._seen()
 
     def lose(self, reason: str, hint: str) -> ClusterLost:
         """Nothing will run there any more."""
