@@ -30,8 +30,11 @@ class DaskCluster:
     def start(self, program: str, *arguments: str, env: Mapping[str, str] | None = None) -> None:
         """Run `dask scheduler` or `dask worker`."""
         command = [sys.executable, "-m", f"distributed.cli.dask_{program}", *arguments, "--no-dashboard"]
+        # Functions of test modules travel by name.
+        path = os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), str(Path(__file__).parent)])
+        own = os.environ | {"PYTHONPATH": path} | (env or {})
         with (self.folder / f"{program}{len(self.processes)}.log").open("wb") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | (env or {}), cwd=self.folder)
+            process = subprocess.Popen(command, stdout=log, stderr=log, env=own, cwd=self.folder)
         self.processes.append(process)
 
     def start_worker(self, *arguments: str, env: Mapping[str, str] | None = None) -> None:

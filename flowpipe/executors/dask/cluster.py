@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +17,10 @@ from flowpipe.executors.dask.options import DaskOptions
 from flowpipe.fields import duration
 
 if TYPE_CHECKING:
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
 _BEAT = 1.0
 _FAREWELL = 5.0
-_LOG = "distributed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,34 +35,26 @@ class Worker:
 class Cluster:
     """A cluster and our client of it; `lost` is called once, when nothing will run there any more."""
 
+    client: Client
+
     def __init__(self, options: DaskOptions, site: Site, lost: Callable[[ClusterLost], None]) -> None:
         self._lost = lost
         self._patience = duration(options.wait_for_workers).total_seconds()
-        self._own: LocalCluster | None = None
-        self._client: Client | None = None
-        self._code: str | None = None
         self._closing = threading.Event()
-        self._watch = threading.Thread(target=self._watched, name="flowpipe-dask", daemon=True)
-        self._level = _silence()
+        self._is_own = not options.address
         self.error: ClusterLost | None = None
-        self.address = options.address or ""
-        try:
-            if not options.address:
-                self._own = joining.start(options, site)
-                self.address = str(self._own.scheduler_address)
-            self._client = joining.connect(self._own or self.address, {} if self._own else options.options)
-            joining.agree(self._client, self.address, self._patience)
-            self._ship(site)
+        with ExitStack() as leaving:
+            self._silence = leaving.enter_context(joining.quiet())
+            target = options.address or leaving.enter_context(joining.started(options, site))
+            self.address = options.address or str(target.scheduler_address)
+            self.client = leaving.enter_context(joining.connected(target, {} if self._is_own else options.options))
+            joining.agree(self.client, self.address, self._patience)
+            leaving.enter_context(self._shipped(site))
             self._workers = self._seen()
-        except BaseException:
-            self.close()
-            raise
-        self._watch.start()
-
-    @property
-    def client(self) -> Client:
-        assert self._client
-        return self._client
+            watch = threading.Thread(target=self._watched, name="flowpipe-dask", daemon=True)
+            watch.start()
+            leaving.callback(watch.join)
+            self._leaving = leaving.pop_all()
 
     @property
     def capacity(self) -> Resources:
@@ -85,7 +75,7 @@ class Cluster:
         wanted = {"cpus": takes.cpus if takes.cpus > 1 else 0, "memory": takes.memory, "GPU": takes.gpus}
         wanted = {label: amount for label, amount in wanted.items() if amount}
         workers = self._workers
-        if self._own:  # its workers say what they have, and what asks for more runs alone
+        if self._is_own:  # its workers say what they have, and what asks for more runs alone
             most = {label: max((w.labels[label] for w in workers if label in w.labels), default=0) for label in wanted}
             wanted = {
                 label: amount if label == "GPU" else min(amount, most[label])
@@ -98,7 +88,7 @@ class Cluster:
             return wanted
         text = " ".join(f"{label}={amount:g}" for label, amount in wanted.items())
         hint = f'start workers with: dask worker {self.address} --resources "{text}"'
-        if self._own:
+        if self._is_own:
             hint = f"tell it in the profile: executor: {{options: {{resources: {{GPU: {takes.gpus:g}}}}}}}"
         raise FlowpipeError(f"node {call.node} takes {text}, and no Dask worker declares so much", hint=hint)
 
@@ -131,30 +121,23 @@ class Cluster:
     def close(self) -> None:
         """Leave it; end it, if it is ours."""
         self._closing.set()
-        try:
-            if self._client:
-                if self._code and not self._own and self.is_there:
-                    _within(_FAREWELL, lambda: self.client.unregister_worker_plugin(self._code))
-                with suppress(Exception):  # of a cluster that is gone
-                    self._client.close(timeout=_FAREWELL)
-            if self._own:
-                # They are asked only shortly: what still runs there is wanted by nobody.
-                nannies = list(self._own.workers.values())
-                with suppress(Exception):
-                    self._own.sync(_end_all, nannies, callback_timeout=_FAREWELL)
-                self._own.close(timeout=_FAREWELL)
-        finally:
-            if self._watch.is_alive():
-                self._watch.join()
-            if not self.error:  # of a cluster that is gone it would still tell for a while
-                logging.getLogger(_LOG).setLevel(self._level)
+        if self.error:
+            self._silence.level_after = logging.CRITICAL + 1
+        self._leaving.close()
 
-    def _ship(self, site: Site) -> None:
+    @contextmanager
+    def _shipped(self, site: Site) -> Iterator[None]:
+        """The project's modules are on the workers, also on those that come later."""
         from flowpipe.executors.dask.attempt import Code
 
         # Named for the run: two runs of the same content must not take it away from each other.
-        self._code = f"flowpipe-{site.run}-{site.code.package}"
-        self.client.register_plugin(Code(site.code, is_quiet=self._own is not None), self._code)
+        name = f"flowpipe-{site.run}-{site.code.package}"
+        self.client.register_plugin(Code(site.code, is_quiet=self._is_own), name)
+        try:
+            yield
+        finally:
+            if self.is_there and not self._is_own:
+                _within(_FAREWELL, lambda: self.client.unregister_worker_plugin(name))
 
     def _seen(self) -> tuple[Worker, ...]:
         workers = self.client.scheduler_info()["workers"].values()
@@ -180,10 +163,6 @@ class Cluster:
                 return
 
 
-async def _end_all(nannies: list[Any]) -> None:
-    await asyncio.gather(*(nanny.close(timeout=0.5) for nanny in nannies))
-
-
 def _within(seconds: float, work: Callable[[], Any]) -> None:
     """Do something that may never come back; its failure is nobody's."""
 
@@ -194,12 +173,3 @@ def _within(seconds: float, work: Callable[[], Any]) -> None:
     thread = threading.Thread(target=quietly, daemon=True)
     thread.start()
     thread.join(seconds)
-
-
-def _silence() -> int:
-    """Dask's own words would be a wall of lines beside our error; the level that was."""
-    log = logging.getLogger(_LOG)
-    before = log.level
-    if not log.isEnabledFor(logging.DEBUG):
-        log.setLevel(logging.CRITICAL + 1)
-    return before

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
@@ -21,46 +23,87 @@ if TYPE_CHECKING:
 _PACKAGES = ("flowpipe-etl", "polars", "pyarrow", "cloudpickle")
 _CHECKED = ("python", *_PACKAGES, "dask", "distributed")
 _PATIENCE = 10
+_FAREWELL = 5.0
+# A scheduler listens for browsers even without one.
+_NO_DASHBOARD = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
 
 
-def start(options: DaskOptions, site: Site) -> LocalCluster:
+@dataclass
+class Silence:
+    """How loud Dask may be again afterwards: one that was lost still complains when nobody listens any more."""
+
+    level_after: int
+
+
+@contextmanager
+def quiet() -> Iterator[Silence]:
+    """Without Dask's own words, which would be a wall of lines beside our error; at the level of debug they stay."""
+    log = logging.getLogger("distributed")
+    silence = Silence(log.level)
+    if not log.isEnabledFor(logging.DEBUG):
+        log.setLevel(logging.CRITICAL + 1)
+    yield silence
+    log.setLevel(silence.level_after)
+
+
+@contextmanager
+def started(options: DaskOptions, site: Site) -> Iterator[LocalCluster]:
     """Worker processes of our own on this machine, each with a nanny in this process; they end with it.
 
     Raises:
         ConfigError: the options are not Dask's.
     """
     import dask
+
+    settings = {
+        # A nanny sets its variables in this process; those that bound the threads of a worker would bound ours.
+        "distributed.nanny.pre-spawn-environ": {"MALLOC_TRIM_THRESHOLD_": 65536},
+        # A worker that was lost and came back would be closed for good, if just then it is lost again.
+        "distributed.deploy.lost-worker-timeout": "52w",
+    }
+    with dask.config.set(settings):
+        cluster = _local_cluster(options, site)
+        try:
+            yield cluster
+        finally:
+            # Workers are asked only shortly: what still runs there is wanted by nobody.
+            with suppress(Exception):
+                cluster.sync(_end_all, list(cluster.workers.values()), callback_timeout=_FAREWELL)
+            cluster.close(timeout=_FAREWELL)
+
+
+def _local_cluster(options: DaskOptions, site: Site) -> LocalCluster:
     from distributed import LocalCluster
     from distributed.worker_memory import parse_memory_limit
 
-    own = dict(options.options)
+    given, logger = dict(options.options), logging.getLogger(__name__)
     threads, workers = options.threads_per_worker, options.workers
-    memory = parse_memory_limit(
-        own.pop("memory_limit", "auto"), threads, workers, logger=logging.getLogger(__name__)
-    )
-    # The queue counts what calls take together, so each worker may give all the CPUs to one call.
-    labels = {"cpus": threads * workers} | ({"memory": memory} if memory else {})
-    settings = {
-        "dashboard_address": None,
-        "silence_logs": logging.CRITICAL,
-        "local_directory": str(site.scratch / "dask"),
-        # What killed its worker is tried again by the queue, which counts.
-        "scheduler_kwargs": {"allowed_failures": 0},
-        **own,
-        "resources": labels | own.get("resources", {}),
-    }
-    # A nanny sets its variables in this process; those that bound the threads of a worker would bound ours.
-    nanny = {"distributed.nanny.pre-spawn-environ": {"MALLOC_TRIM_THRESHOLD_": 65536}}
     try:
-        with _deaf_children(), dask.config.set(nanny):
-            return LocalCluster(
-                n_workers=workers, threads_per_worker=threads, processes=True, memory_limit=memory, **settings
-            )
+        memory = parse_memory_limit(given.pop("memory_limit", "auto"), threads, workers, logger=logger)
+        # The queue counts what calls take together, so each worker may give all the CPUs to one call.
+        labels = {"cpus": threads * workers} | ({"memory": memory} if memory else {})
+        settings = {
+            "silence_logs": logging.CRITICAL,
+            "local_directory": str(site.scratch / "dask"),
+            "dashboard_address": None,
+            **given,
+            # What killed its worker is tried again by the queue, which counts.
+            "scheduler_kwargs": {"allowed_failures": 0, **_NO_DASHBOARD, **given.get("scheduler_kwargs", {})},
+            "resources": labels | given.get("resources", {}),
+            "memory_limit": memory,
+        }
+        with _deaf_children():
+            return LocalCluster(n_workers=workers, threads_per_worker=threads, processes=True, **settings)
     except (TypeError, ValueError) as error:
         raise ConfigError([_not_taken(error)]) from error
 
 
-def connect(target: LocalCluster | str, options: Mapping[str, Any]) -> Client:
+async def _end_all(nannies: Sequence[Any]) -> None:
+    await asyncio.gather(*(nanny.close(timeout=0.5) for nanny in nannies))
+
+
+@contextmanager
+def connected(target: LocalCluster | str, options: Mapping[str, Any]) -> Iterator[Client]:
     """A client of a cluster.
 
     Raises:
@@ -81,7 +124,11 @@ def connect(target: LocalCluster | str, options: Mapping[str, Any]) -> Client:
         raise ConfigError([_not_taken(error)]) from error
     # It waits so long to send several calls at once, and its default of 10 ms is longer than most other ways take.
     client.scheduler_comm.interval = 0.001
-    return client
+    try:
+        yield client
+    finally:
+        with suppress(Exception):  # of a cluster that is gone
+            client.close(timeout=_FAREWELL)
 
 
 def agree(client: Client, address: str, patience: float) -> None:
@@ -112,7 +159,8 @@ def agree(client: Client, address: str, patience: float) -> None:
 def no_workers(address: str, patience: float) -> Problem:
     """That a cluster has nobody to run anything."""
     return Problem(
-        f"the Dask cluster at {address} has had no worker for {patience:.0f} s", hint=f"start one: dask worker {address}"
+        f"the Dask cluster at {address} has had no worker for {patience:.0f} s",
+        hint=f"start one: dask worker {address}",
     )
 
 
