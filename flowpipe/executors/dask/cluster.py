@@ -45,7 +45,7 @@ class Cluster:
         self.error: ClusterLost | None = None
         with ExitStack() as leaving:
             self._silence = leaving.enter_context(joining.quiet())
-            target = options.address or leaving.enter_context(joining.started(options, site))
+            target: Any = options.address or leaving.enter_context(joining.started(options, site))
             self.address = options.address or str(target.scheduler_address)
             self.client = leaving.enter_context(joining.connected(target, {} if self._is_own else options.options))
             joining.agree(self.client, self.address, self._patience)
