@@ -65,7 +65,7 @@ def by_flowpipe(folder: Path, engine: str) -> Callable[[], Any]:
         LAST,
         {"start": 1},
         scheduler=Scheduler(executor),
-        settings=lambda _: once,
+        settings=dict.fromkeys(graph.nodes, once),
         progress=lambda _: None,
     )
 

@@ -67,7 +67,7 @@ class Log:
         return Scheduler(self.executor).run(tasks, given or {}, wanted, watch)
 
     def _tell(self, event: NodeProgress) -> None:
-        self.events.append(replace(event, value=None) if isinstance(event, NodeEnd) else event)
+        self.events.append(replace(event, value=None) if isinstance(event, NodeEnd) else replace(event, arguments={}))
 
     def failures(self, tasks: Sequence[Task], *wanted: str) -> list[tuple[str, str, int]]:
         with pytest.raises(NodesFailed) as caught:

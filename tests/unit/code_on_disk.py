@@ -22,9 +22,9 @@ from flowpipe.pipeline import Pipeline
 SITE = Site("run", Path("scratch"), Importer("_flowpipe_none", {}))
 
 
-def once(_: str) -> Settings:
+def once(graph: Pipeline) -> dict[str, Settings]:
     """How nodes are run where it does not matter."""
-    return Settings(Policy(RetryConfig()))
+    return dict.fromkeys(graph.nodes, Settings(Policy(RetryConfig())))
 
 
 def project(root: Path, **files: str) -> ProjectCode:
@@ -51,4 +51,4 @@ def locate(*path: str | int) -> Where:
 def compute(graph: Pipeline, *wanted: str, **inputs: Any) -> dict[str, Any]:
     """Values of a graph's nodes."""
     scheduler = Scheduler(Sync(SyncOptions(), SITE))
-    return graph.compute(wanted, inputs, scheduler=scheduler, settings=once, progress=lambda _: None)
+    return graph.compute(wanted, inputs, scheduler=scheduler, settings=once(graph), progress=lambda _: None)

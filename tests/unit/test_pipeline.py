@@ -98,7 +98,7 @@ class TestLoad:
 class TestCompute:
     def run(self, graph: Pipeline, executor: Executor, *wanted: str, **settings: Any) -> dict[str, Any]:
         inputs = settings.pop("inputs", {})
-        settings = {"settings": once, "progress": lambda _: None, **settings}
+        settings = {"settings": once(graph), "progress": lambda _: None, **settings}
         return graph.compute(wanted, inputs, scheduler=Scheduler(executor), **settings)
 
     def fails(self, graph: Pipeline, executor: Executor, *wanted: str, **settings: Any) -> str:
@@ -162,7 +162,7 @@ class TestCompute:
     def test_a_failure_after_attempts(self, load: Load, executor: Executor) -> None:
         text = "class Down(Exception): ...\ndef a() -> int:\n    raise Down('one\\ntwo\\n\\nthree\\nfour')"
         retry = RetryConfig(attempts=3, wait="1ms")
-        assert self.fails(load(a=text), executor, "a", settings=lambda name: {"a": Settings(Policy(retry))}[name]) == (
+        assert self.fails(load(a=text), executor, "a", settings={"a": Settings(Policy(retry))}) == (
             "NodeError: pipelines/a.py:2: node a failed after 3 attempts: Down: one\n"
             "    two\n"
             "    three\n"
@@ -288,6 +288,6 @@ def test_a_chain_of_5000_nodes(load: Load, executor: Executor) -> None:
     lines = ["def n0() -> int: return 0"]
     lines += [f"def n{i}(n{i - 1}: int) -> int: return n{i - 1} + 1" for i in range(1, 5000)]
     graph = load(a="\n".join(lines))
-    values = graph.compute(["n4999"], {}, scheduler=Scheduler(executor), settings=once, progress=lambda _: None)
+    values = graph.compute(["n4999"], {}, scheduler=Scheduler(executor), settings=once(graph), progress=lambda _: None)
     assert values == {"n4999": 4999}
     assert len(graph.upstream(["n4999"])) == 5000
