@@ -110,8 +110,8 @@ class Executor(Protocol):
     queue. `isolated` says that calls run in other processes: values travel, and `cancel` kills; `shares_disk` that
     these see the driver's files under the same paths.
 
-    A class may say with `requires` which modules of an extra it cannot do without: `check` looks for them. Importing its
-    own module must need none of them.
+    A class may say with `requires` which modules of an extra it cannot do without: `check` looks for them. Its own
+    module must be importable without them.
     """
 
     Options: type[BaseModel]
@@ -225,7 +225,7 @@ def prospect(config: ExecutorConfig, configuration: Configuration) -> Prospect |
         options = _options(config, configuration)
     except ConfigError:
         return None
-    kind = installed()[config.type].load()
+    kind = _class(config, configuration)
     is_known = hasattr(kind, "most") and configuration.is_resolved("executor")
     return Prospect(config.type, kind.isolated, kind.most(options) if is_known else None, getattr(kind, "overdue", ""))
 

@@ -46,6 +46,7 @@ class Dask:
     Options: type[BaseModel] = DaskOptions
     requires = ("distributed",)
     isolated = True
+    shares_disk: bool
 
     def __init__(self, options: DaskOptions, site: Site) -> None:
         from flowpipe.executors.dask import attempt
@@ -59,7 +60,16 @@ class Dask:
         # Talking to the cluster takes a while: the queue's thread does not wait for it, nor Dask's own for a value.
         self._talks = ThreadPoolExecutor(4, thread_name_prefix="flowpipe-dask")
         self._cluster = Cluster(options, site, self._lose)
+        self.shares_disk = self._cluster.shares_disk
         self._cluster.client.subscribe_topic(attempt.TOPIC, self._told)
+
+    @staticmethod
+    def most(options: DaskOptions) -> Resources | None:
+        """What workers of our own have; of a running cluster only itself knows."""
+        if options.address:
+            return None
+        gpus = options.options.get("resources", {}).get("GPU", 0)
+        return Resources(options.workers * options.threads_per_worker, float("inf"), gpus)
 
     @property
     def capacity(self) -> Resources:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from flowpipe.errors import FlowpipeError
@@ -50,6 +52,7 @@ class Cluster:
             self.client = leaving.enter_context(joining.connected(target, {} if self._is_own else options.options))
             joining.agree(self.client, self.address, self._patience)
             leaving.enter_context(self._shipped(site))
+            self.shares_disk = self._is_own or self._sees(site)
             self._workers = self._seen()
             watch = threading.Thread(target=self._watched, name="flowpipe-dask", daemon=True)
             watch.start()
@@ -138,6 +141,12 @@ class Cluster:
         finally:
             if self.is_there and not self._is_own:
                 _within(_FAREWELL, lambda: self.client.unregister_worker_plugin(name))
+
+    def _sees(self, site: Site) -> bool:
+        """Whether every worker finds a file of ours where we have it."""
+        site.scratch.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=site.scratch, prefix="dask-") as file:
+            return all(self.client.run(os.path.exists, file.name).values())
 
     def _seen(self) -> tuple[Worker, ...]:
         workers = self.client.scheduler_info()["workers"].values()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -82,11 +83,13 @@ def _local_cluster(options: DaskOptions, site: Site) -> LocalCluster:
         memory = parse_memory_limit(given.pop("memory_limit", "auto"), threads, workers, logger=logger)
         # The queue counts what calls take together, so each worker may give all the CPUs to one call.
         labels = {"cpus": threads * workers} | ({"memory": memory} if memory else {})
+        share = os.environ.get("POLARS_MAX_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
         settings = {
             "silence_logs": logging.CRITICAL,
             "local_directory": str(site.scratch / "dask"),
             "dashboard_address": None,
             **given,
+            "env": {"POLARS_MAX_THREADS": share} | given.get("env", {}),
             # What killed its worker is tried again by the queue, which counts.
             "scheduler_kwargs": {"allowed_failures": 0, **_NO_DASHBOARD, **given.get("scheduler_kwargs", {})},
             "resources": labels | given.get("resources", {}),
