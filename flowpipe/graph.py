@@ -13,6 +13,7 @@ from graphlib import CycleError, TopologicalSorter
 from types import ModuleType
 from typing import Any
 
+from flowpipe import blocks
 from flowpipe.errors import ConfigError, Problem, Where, unknown
 from flowpipe.modules import ProjectCode
 
@@ -50,6 +51,8 @@ def build(modules: Sequence[str], code: ProjectCode, config: Mapping[str, Any], 
         found = list(_build_problems(functions, settings, code))
         raise ConfigError(found or [Problem(f"the graph cannot be built: {_text(error, code)}")]) from error
     problems = [*_cycle(graph, code), *_not_runnable(graph, code), *_unknown_config(graph, functions, config, locate)]
+    if not problems:
+        problems = list(blocks.problems(graph.nodes, lambda node: code.where(function_of(node))))
     if problems:
         raise ConfigError(problems)
     return graph
@@ -235,13 +238,8 @@ def _cycle(graph: Any, code: ProjectCode) -> Iterator[Problem]:
 
 
 def _not_runnable(graph: Any, code: ProjectCode) -> Iterator[Problem]:
-    from hamilton.node import NodeType
-
     for node in graph.nodes.values():
-        if node.node_role in {NodeType.EXPAND, NodeType.COLLECT}:
-            text = f"node {node.name} uses Parallelizable or Collect, which flowpipe does not run"
-            yield Problem(text, code.where(function_of(node)), "write the loop inside one function")
-        elif inspect.iscoroutinefunction(node.callable):
+        if inspect.iscoroutinefunction(node.callable):
             text = f"node {node.name} is an async function, which flowpipe does not run"
             yield Problem(text, code.where(function_of(node)), 'write "def", with asyncio.run inside')
 

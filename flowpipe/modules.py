@@ -24,18 +24,20 @@ class ProjectCode:
 
     Args:
         folder: the project's `pipelines/`; places in messages are relative to the folder above it.
+
+    Its `importer` is what a worker needs to have the same modules.
     """
 
     def __init__(self, folder: Path) -> None:
         self._root = folder.resolve().parent
-        self._importer = Importer.of(folder.resolve())
-        self._names = {str(file.path): name for name, file in self._importer.files.items()}
+        self.importer = Importer.of(folder.resolve())
+        self._names = {str(file.path): name for name, file in self.importer.files.items()}
         self._split: dict[str, list[str]] = {}
 
     @property
     def modules(self) -> tuple[str, ...]:
         """The names of all modules, sorted."""
-        return tuple(sorted(self._importer.files))
+        return tuple(sorted(self.importer.files))
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -46,7 +48,7 @@ class ProjectCode:
                 Where(self._relative(str(file.path))),
                 f"rename it, for example to project_{name}",
             )
-            for name, file in sorted(self._importer.files.items())
+            for name, file in sorted(self.importer.files.items())
             if name in sys.stdlib_module_names
         )
 
@@ -62,7 +64,7 @@ class ProjectCode:
         """
         self._require(name, where)
         try:
-            return self._importer.load(name)
+            return self.importer.load(name)
         except (Exception, SystemExit) as error:
             raise ConfigError([self._import_problem(name, error)]) from error
 
@@ -91,7 +93,7 @@ class ProjectCode:
         """
         self._require(name, None)
         try:
-            return self._importer.text(name)
+            return self.importer.text(name)
         except SyntaxError as error:
             raise ConfigError([self._import_problem(name, error)]) from error
 
@@ -133,12 +135,12 @@ class ProjectCode:
 
     def public_text(self, text: str) -> str:
         """A text about the private package as users know their modules."""
-        return text.replace(f"{self._importer.package}.", "")
+        return text.replace(f"{self.importer.package}.", "")
 
     def _require(self, name: str, where: Where | None) -> None:
         if self.problems:
             raise ConfigError(self.problems)
-        if name not in self._importer.files:
+        if name not in self.importer.files:
             raise ConfigError([unknown("module", name, self.modules, where)])
 
     def _relative(self, path: str) -> str:
@@ -152,9 +154,9 @@ class ProjectCode:
         return self._split[path]
 
     def _direct_imports(self, name: str) -> frozenset[str]:
-        file = self._importer.files[name]
+        file = self.importer.files[name]
         try:
-            tree = ast.parse(self._importer.text(name), str(file.path))
+            tree = ast.parse(self.importer.text(name), str(file.path))
         except SyntaxError as error:
             raise ConfigError([self._import_problem(name, error)]) from error
         package = name if file.is_package else name.rpartition(".")[0]
@@ -168,7 +170,7 @@ class ProjectCode:
                 names.update(f"{start}.{alias.name}".lstrip(".") for alias in node.names)
         parts = [full.split(".") for full in names]  # to import a.b.c is to run a and a.b as well
         reached = {".".join(part[:length]) for part in parts for length in range(1, len(part) + 1)}
-        return frozenset(reached & self._importer.files.keys())
+        return frozenset(reached & self.importer.files.keys())
 
     def _import_problem(self, name: str, error: BaseException) -> Problem:
         text = next(iter(self.public_text(str(error)).splitlines()), "")
@@ -176,14 +178,14 @@ class ProjectCode:
             where = Where(self._relative(error.filename), error.lineno, error.offset)
             hint = f"the line reads: {error.text.strip()}" if error.text else None
             return Problem(f"{type(error).__name__}: {error.msg}", where, hint)
-        place, line = self.raised_at(error) or (Where(self._relative(str(self._importer.files[name].path))), "")
+        place, line = self.raised_at(error) or (Where(self._relative(str(self.importer.files[name].path))), "")
         message = f"{name} cannot be imported: {type(error).__name__}: {text}"
         if isinstance(error, ModuleNotFoundError) and error.name:
             return Problem(message, place, self._not_found_hint(self.public_text(error.name)))
         return Problem(message, place, f"the line reads: {line}" if line else None)
 
     def _not_found_hint(self, missing: str) -> str:
-        if missing in self._importer.files:
+        if missing in self.importer.files:
             return f'write "import {missing}"; a dynamic import does not see the project'
         close = nearest(missing, self.modules)
         install = f"pip install {missing.partition('.')[0]}"

@@ -9,10 +9,12 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowpipe import graph
-from flowpipe.config import PipelineConfig, RetryConfig
+from flowpipe import blocks, graph
+from flowpipe.config import PipelineConfig
 from flowpipe.errors import ConfigError, FlowpipeError, NodeError, Problem, Where, unknown
-from flowpipe.executors import Executor, NodeProgress, queue
+from flowpipe.executors import NodeProgress
+from flowpipe.executors.scheduler import Scheduler
+from flowpipe.executors.task import Failure, NodesFailed, Settings, Task, Watch
 from flowpipe.modules import ProjectCode
 
 # What a value must be where a number is annotated: NumPy's numbers are as good as Python's.
@@ -37,7 +39,11 @@ class Input:
 
 @dataclass(frozen=True)
 class Node:
-    """A node of the graph; `where` is the user's function, `module` the one that holds it."""
+    """A node of the graph; `where` is the user's function, `module` the one that holds it.
+
+    One that `expands` gives the items of a fan-out; what is `within` it runs once per item; `collects` is the input
+    that a node gets for all items.
+    """
 
     name: str
     annotation: Any
@@ -45,6 +51,9 @@ class Node:
     module: str
     inputs: tuple[str, ...]
     tags: Mapping[str, Any]
+    expands: bool = False
+    within: str | None = None
+    collects: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,8 +79,8 @@ class Pipeline:
         wanted: Sequence[str],
         inputs: Mapping[str, Any],
         *,
-        executor: Executor,
-        retry: Callable[[str], RetryConfig],
+        scheduler: Scheduler,
+        settings: Callable[[str], Settings],
         progress: Callable[[NodeProgress], None],
         overrides: Mapping[str, Any] | None = None,
         handed_on: Mapping[str, Callable[[Any], Any]] | None = None,
@@ -82,8 +91,8 @@ class Pipeline:
         Args:
             wanted: nodes or inputs.
             inputs: values of inputs; an optional one may be left out.
-            executor: where the functions run.
-            retry: how a node is tried again.
+            scheduler: where the functions run.
+            settings: how a node is run.
             progress: told of every node that starts and ends, in this thread.
             overrides: values of nodes, which are not computed then.
             handed_on: called in this thread with a node's value; its consumers get what it returns.
@@ -95,20 +104,20 @@ class Pipeline:
             FlowpipeError: what a node, `handed_on` or `check_stop` raised.
             Interrupted: Ctrl-C.
         """
-        overrides = overrides or {}
-        watch = queue.Watch(check_stop, functools.partial(self._finish, handed_on or {}), progress)
+        overrides, handed_on = overrides or {}, handed_on or {}
+        watch = Watch(check_stop, lambda name, value: handed_on[name](value), progress, handed_on.keys())
         needed = self._upstream(wanted, overrides.keys())
         self._check_names(wanted, needed, inputs, overrides)
 
         def run(given: Mapping[str, Any]) -> dict[str, Any]:
             tasks = [
-                self._task(name, given, retry(name)) for name in self.nodes if name in needed and name not in given
+                self._task(name, given, settings(name)) for name in self.nodes if name in needed and name not in given
             ]
-            return queue.run(tasks, given, wanted, executor, watch)
+            return scheduler.run(tasks, given, wanted, watch)
 
         try:
             return graph.execute(self._graph, wanted, inputs, overrides, run)
-        except queue.NodesFailed as failed:
+        except NodesFailed as failed:
             raise self._explained(failed.failures) from failed.failures[0].error
 
     @functools.cached_property
@@ -142,6 +151,10 @@ class Pipeline:
             for name in (*wanted, *overrides)
             if name not in {**self.nodes, **self.inputs}
         ]
+        for name in (*wanted, *overrides):
+            if name in self.nodes and (node := self.nodes[name]).within:
+                text = f"node {name} is made for each item of {node.within}"
+                problems.append(Problem(text, node.where, "ask for the node that collects it"))
         problems += [unknown("input", name, self.inputs) for name in inputs if name not in self.inputs]
         for name in sorted(needed & self.inputs.keys()):
             entry = self.inputs[name]
@@ -151,39 +164,64 @@ class Pipeline:
         if problems:
             raise ConfigError(problems)
 
-    def _task(self, name: str, given: Mapping[str, Any], retry: RetryConfig) -> queue.Task:
-        needs = tuple(need for need in self.nodes[name].inputs if need in given or need in self.nodes)
-        return queue.Task(name, self._graph.nodes[name].callable, needs, retry)
+    def _task(self, name: str, given: Mapping[str, Any], settings: Settings) -> Task:
+        node = self.nodes[name]
+        needs = {need: need for need in node.inputs if need in given or need in self.nodes}
+        function = self._graph.nodes[name].callable
+        if node.expands:
+            function = functools.partial(_listed, function)
+        elif kind := self._expected.get(name):
+            function = functools.partial(_checked, function, kind)
+        return Task(name, function, needs, settings, node.expands, node.within, node.collects)
 
-    def _finish(self, handed_on: Mapping[str, Callable[[Any], Any]], name: str, value: Any) -> Any:
-        kind = self._expected.get(name)
-        if kind is not None and not isinstance(value, kind):
-            node = self.nodes[name]
-            gives = "None" if value is None else graph.type_name(type(value), self._code)
-            wants = graph.type_name(node.annotation, self._code)
-            raise NodeError(
-                f"node {name} gives {gives}, but is annotated {wants}",
-                where=node.where,
-                hint="return such a value on every path, or correct the annotation",
-            )
-        return handed_on[name](value) if name in handed_on else value
-
-    def _explained(self, failures: Sequence[queue.Failure]) -> FlowpipeError:
+    def _explained(self, failures: Sequence[Failure]) -> FlowpipeError:
         first, *others = failures
         if isinstance(first.error, FlowpipeError):
             return first.error
+        node = self.nodes[first.node.partition("[")[0]]
+        if isinstance(first.error, WrongType):
+            return self._of_wrong_type(node, first.error)
+        item = f" for item {first.item} of {node.within}" if first.item else ""
         times = f" after {first.attempts} attempts" if first.attempts > 1 else ""
-        lines = [f"node {first.node} failed{times}: {self._cause(first.error, 3)}"]
+        there = f" on {first.worker}" if first.worker else ""
+        lines = [f"node {first.node} failed{item}{times}{there}: {self._cause(first.error, 3)}"]
         place = self._code.raised_at(first.error)
         lines += [f"  at {place[0]}: {place[1]}"] if place else []
         lines += [f"  node {other.node} failed as well: {self._cause(other.error, 1)}" for other in others[:2]]
+        return NodeError("\n".join(lines), where=node.where, hint="run again with --debug to see the traceback")
+
+    def _of_wrong_type(self, node: Node, error: WrongType) -> NodeError:
+        gives = "None" if error.given is type(None) else graph.type_name(error.given, self._code)
         return NodeError(
-            "\n".join(lines), where=self.nodes[first.node].where, hint="run again with --debug to see the traceback"
+            f"node {node.name} gives {gives}, but is annotated {graph.type_name(node.annotation, self._code)}",
+            where=node.where,
+            hint="return such a value on every path, or correct the annotation",
         )
 
     def _cause(self, error: BaseException, most: int) -> str:
         lines = [line[:200] for line in self._code.public_text(str(error)).strip().splitlines() if line.strip()]
         return ": ".join((type(error).__name__, "\n    ".join(lines[:most]))) if lines else type(error).__name__
+
+
+class WrongType(TypeError):
+    """A node gave a value that is not of its annotation."""
+
+    def __init__(self, given: type) -> None:
+        super().__init__(given)
+        self.given = given
+
+
+def _checked(function: Callable[..., Any], kind: type, /, **arguments: Any) -> Any:
+    """Call a node's function on a worker, where its value is looked at before it stays there."""
+    value = function(**arguments)
+    if not isinstance(value, kind):
+        raise WrongType(type(value))
+    return value
+
+
+def _listed(function: Callable[..., Any], /, **arguments: Any) -> list[Any]:
+    """Call the function of a node that expands, a generator maybe, on a worker."""
+    return list(function(**arguments))
 
 
 def load(name: str, code: ProjectCode, config: PipelineConfig, locate: graph.Locate = lambda *_: None) -> Pipeline:
@@ -199,7 +237,10 @@ def load(name: str, code: ProjectCode, config: PipelineConfig, locate: graph.Loc
         ConfigError: all that is wrong with the modules and functions, at their files and lines.
     """
     made = graph.build(config.modules, code, config.config, locate)
-    nodes = {node.name: _node(node, code) for node in made.nodes.values() if not node.user_defined}
+    within = blocks.within(made.nodes)
+    nodes = {
+        node.name: _node(node, code, within.get(node.name)) for node in made.nodes.values() if not node.user_defined
+    }
     variants = graph.variants(config.modules, code)
     inputs = {
         node.name: _input(node, variants.get(node.name, ()))
@@ -209,11 +250,21 @@ def load(name: str, code: ProjectCode, config: PipelineConfig, locate: graph.Loc
     return Pipeline(name, inputs, nodes, made, code)
 
 
-def _node(node: Any, code: ProjectCode) -> Node:
+def _node(node: Any, code: ProjectCode, within: str | None) -> Node:
     function = graph.function_of(node)
     tags = {key: value for key, value in node.tags.items() if key != "module"}
     module = code.public_text(function.__module__)
-    return Node(node.name, node.type, code.where(function), module, tuple(node.input_types), tags)
+    return Node(
+        node.name,
+        node.type,
+        code.where(function),
+        module,
+        tuple(node.input_types),
+        tags,
+        blocks.expands(node),
+        within,
+        blocks.collected(node),
+    )
 
 
 def _input(node: Any, variants: tuple[Where, ...]) -> Input:

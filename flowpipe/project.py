@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from flowpipe import executors, loading, memory, pipeline, plan, upkeep
@@ -16,6 +16,7 @@ from flowpipe.bound import Bound
 from flowpipe.catalog import Catalog
 from flowpipe.config import Configuration
 from flowpipe.errors import ConfigError, FlowpipeError, Problem, UsageError, redact, unknown
+from flowpipe.executors.scheduler import Scheduler
 from flowpipe.intents import Intents
 from flowpipe.ledger import Ledger, new_run_id
 from flowpipe.modules import ProjectCode
@@ -50,6 +51,10 @@ class Project:
         """
         configuration = loading.load_valid(find_root(Path(path)), profile=profile, sets=sets, resolve=not offline)
         return cls(configuration, Catalog(configuration))
+
+    @cached_property
+    def _code(self) -> ProjectCode:
+        return ProjectCode(self.configuration.root / "pipelines")
 
     @property
     def profile(self) -> str:
@@ -109,7 +114,7 @@ class Project:
             try:
                 return Runner(shop, name, command, make_plan).run()
             finally:
-                shop.executor.close()
+                shop.scheduler.executor.close()
                 self.catalog.close()
 
     def maintain(
@@ -131,12 +136,13 @@ class Project:
 
     def _workshop(self, now: datetime, state: Path, emit: Callable[[Record], None], *, force: bool) -> Workshop:
         run, stop = new_run_id(now), Stop()
+        site = executors.Site(run, state / "scratch" / run / "executor", self._code.importer)
         return Workshop(
             run=run,
             run_time=now,
             configuration=self.configuration,
             catalog=self.catalog,
-            executor=executors.create(self.configuration.executor, self.configuration),
+            scheduler=Scheduler(executors.create(self.configuration.executor, self.configuration, site)),
             publisher=Publisher(run, self.catalog, Intents(state / "intents"), stop, emit),
             scratch=state / "scratch" / run,
             force=force,
@@ -164,7 +170,7 @@ class Project:
         problems = [*configuration.problems, *self.catalog.store_problems]
         problems += executors.problems(configuration.executor, configuration)
         problems += _writers(configuration)
-        code = ProjectCode(configuration.root / "pipelines")
+        code = self._code
         written = frozenset(name for p in configuration.pipelines.values() for name in p.writes.values())
         bound: dict[str, Bound] = {}
         used: set[tuple[str, str]] = set()

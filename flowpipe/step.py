@@ -16,9 +16,12 @@ from flowpipe import fingerprint
 from flowpipe.adapters import State
 from flowpipe.bound import Bound, Read, Write
 from flowpipe.catalog import Catalog
-from flowpipe.config import Configuration, RetryConfig
+from flowpipe.config import Configuration
 from flowpipe.errors import DataError, FlowpipeError, Interrupted, Problem, redact
-from flowpipe.executors import Executor, NodeProgress, NodeStart
+from flowpipe.executors import NodeProgress, NodeStart, Remote
+from flowpipe.executors.retry import Policy
+from flowpipe.executors.scheduler import Scheduler
+from flowpipe.executors.task import Settings
 from flowpipe.frames import collected, present, rows_of
 from flowpipe.inputs import OpenInput
 from flowpipe.intents import Intent
@@ -43,7 +46,7 @@ class Workshop:
     run_time: datetime
     configuration: Configuration
     catalog: Catalog
-    executor: Executor
+    scheduler: Scheduler
     publisher: Publisher
     scratch: Path
     force: bool
@@ -150,12 +153,14 @@ class _Attempt:
         if not any(choice.action != "skip" and self.bound.free_values(choice.write) for choice in first):
             return first, {}
         values = self._free_values([choice.write for choice in first if choice.action != "skip"])
+        # What runs once per item of a fan-out is not asked beforehand: no digest means that it always runs.
         digests = {node: fingerprint.of_value(value) for node, value in values.items()}
         again = {choice.write.node: choice for choice in choices({**_none_for(self.bound), **digests})}
         return [c if c.action == "skip" else again[c.write.node] for c in first], values
 
     def _free_values(self, writes: Sequence[Write]) -> dict[str, Any]:
-        nodes = sorted({node for write in writes for node in self.bound.free_values(write)})
+        free = {node for write in writes for node in self.bound.free_values(write)}
+        nodes = sorted(node for node in free if not self.bound.graph.nodes[node].within)
         values = self._graph_values(nodes, self._given(), {}, {})
         # What was hashed is what is used: a lazy frame with a changing source is asked once.
         lazy = {node: value for node, value in values.items() if isinstance(value, pl.LazyFrame)}
@@ -263,15 +268,15 @@ class _Attempt:
     ) -> dict[str, Any]:
         config = self.bound.config
 
-        def retry(node: str) -> RetryConfig:
+        def settings(node: str) -> Settings:
             own = config.nodes.get(node)
-            return own.retry if own and own.retry else config.retry
+            return Settings(Policy(own.retry if own and own.retry else config.retry))
 
         return self.bound.graph.compute(
             nodes,
             inputs,
-            executor=self.shop.executor,
-            retry=retry,
+            scheduler=self.shop.scheduler,
+            settings=settings,
             overrides=overrides,
             handed_on=receivers,
             progress=self._progress,
@@ -283,7 +288,7 @@ class _Attempt:
         if isinstance(event, NodeStart):
             self.shop.emit(NodeStarted(*step, event.at))
             return
-        rows = rows_of(event.value)
+        rows = event.value.rows if isinstance(event.value, Remote) else rows_of(event.value)
         self.shop.emit(NodeEnded(*step, event.started_at, event.seconds, event.attempts, event.outcome, rows))
 
     def _tell(self, outputs: Sequence[Output]) -> None:

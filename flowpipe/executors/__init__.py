@@ -30,6 +30,9 @@ class Resources:
     gpus: float = 0
 
 
+ONE_CPU = Resources()
+
+
 @dataclass(frozen=True, slots=True)
 class Remote:
     """A value that stayed where it was made; `ref` is its executor's own.
@@ -60,7 +63,7 @@ class Call:
     function: Callable[..., Any]
     arguments: Mapping[str, Any]
     stays: bool = True
-    takes: Resources = Resources()
+    takes: Resources = ONE_CPU
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +130,8 @@ class Executor(Protocol):
     def submit(self, call: Call, done: Callable[[Result], None]) -> Any:
         """Run a call, now or soon; `done` takes its result, on any thread, once.
 
-        What it gives is a ticket for `cancel`. Whatever goes wrong is in the result: `WorkerLost` where the process died,
-        `ClusterLost` where nothing will run any more.
+        What it gives is a ticket for `cancel`. Whatever goes wrong is in the result: `WorkerLost` where the process
+        died, `ClusterLost` where nothing will run any more.
         """
         ...
 

@@ -45,6 +45,4 @@ class Capacity:
 
 
 def _sum(one: Resources, other: Resources, sign: int) -> Resources:
-    return Resources(
-        one.cpus + sign * other.cpus, one.memory + sign * other.memory, one.gpus + sign * other.gpus
-    )
+    return Resources(one.cpus + sign * other.cpus, one.memory + sign * other.memory, one.gpus + sign * other.gpus)

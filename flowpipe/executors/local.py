@@ -90,6 +90,7 @@ class Threads:
 
     def cancel(self, ticket: Any) -> None:
         """Nothing can stop a thread; so that it takes nobody's place, what comes runs on a new pool."""
+        del ticket
         self.close()
         self._pool = self._new_pool()
 

@@ -13,7 +13,6 @@ from flowpipe.executors import WorkerLost
 from flowpipe.fields import duration
 from flowpipe.validation import MalformedError
 
-
 # A process that dies is seldom its node's fault, so it is tried again even where `retry:` asks for nothing; but what
 # kills every process that it meets must end some time.
 LOST = 3

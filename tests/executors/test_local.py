@@ -3,27 +3,82 @@
 from __future__ import annotations
 
 import contextvars
+import gc
 import threading
-from collections.abc import Iterator
+import time
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from executor_suite import ExecutorSuite, Log, task
+from executor_suite import ONCE, ExecutorSuite, Log, task
 
 from flowpipe import executors, loading
-from flowpipe.config import Configuration
+from flowpipe.config import Configuration, RetryConfig
 from flowpipe.errors import ConfigError
-from flowpipe.executors import Executor
+from flowpipe.executors import Executor, Site
 from flowpipe.executors.local import Sync, SyncOptions, Threads, ThreadsOptions
 from flowpipe.executors.retry import errors_named
+from flowpipe.executors.scheduler import Scheduler
+from flowpipe.executors.task import NodesFailed, Watch
+from flowpipe.importer import Importer
 from flowpipe.validation import MalformedError
 
+SITE = Site("run", Path("scratch"), Importer("_flowpipe_none", {}))
 
-class TestSync(ExecutorSuite):
+
+class Big:
+    """A value that can be watched."""
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    """Whether something becomes true; threads may hold a reference a moment longer than the driver."""
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    return condition()
+
+
+class LocalSuite(ExecutorSuite):
+    """What only executors in the driver's own process promise: values are handed on as they are."""
+
+    @pytest.mark.parametrize("retry", [ONCE, RetryConfig(attempts=2, wait="1ms")])
+    def test_values_are_freed_after_their_last_consumer(self, log: Log, retry: RetryConfig) -> None:
+        made: list[weakref.ref[Big]] = []
+        freed: dict[str, bool] = {}
+
+        def big() -> Big:
+            value = Big()
+            made.append(weakref.ref(value))
+            return value
+
+        def kept(big: Big, one: int) -> int:
+            freed["while needed"] = made[0]() is None
+            return one
+
+        def end(two: int) -> int:
+            freed["afterwards"] = eventually(lambda: made[0]() is None)
+            return two
+
+        tasks = [
+            task("big", big, retry=retry),
+            task("one", lambda big: 1, "big", retry=retry),
+            task("two", kept, "big", "one", retry=retry),
+            task("end", end, "two", retry=retry),
+        ]
+        gc.disable()  # a value must not wait for it
+        try:
+            assert log.run(tasks, "end") == {"end": 1}
+        finally:
+            gc.enable()
+        assert freed == {"while needed": False, "afterwards": True}
+
+
+class TestSync(LocalSuite):
     @pytest.fixture
     def executor(self) -> Iterator[Executor]:
-        executor = Sync(SyncOptions())
+        executor = Sync(SyncOptions(), SITE)
         yield executor
         executor.close()
 
@@ -33,10 +88,10 @@ class TestSync(ExecutorSuite):
         assert log.started == [f"n{i}" for i in range(5)]
 
 
-class TestThreads(ExecutorSuite):
+class TestThreads(LocalSuite):
     @pytest.fixture
     def executor(self) -> Iterator[Executor]:
-        executor = Threads(ThreadsOptions(workers=3))
+        executor = Threads(ThreadsOptions(workers=3), SITE)
         yield executor
         executor.close()
 
@@ -79,10 +134,10 @@ class TestThreads(ExecutorSuite):
             if isinstance(event, executors.NodeEnd) and event.node == "bad":
                 failed.set()
 
-        watch = executors.queue.Watch(lambda: None, lambda node, value: value, tell)
+        watch = Watch(lambda: None, lambda node, value: value, tell)
         tasks = [task("bad", bad), task("good", good), task("also_bad", also_bad), task("next", lambda: 1)]
-        with pytest.raises(executors.queue.NodesFailed) as caught:
-            executors.queue.run(tasks, {}, ["next"], log.executor, watch)
+        with pytest.raises(NodesFailed) as caught:
+            Scheduler(log.executor).run(tasks, {}, ["next"], watch)
         assert [(f.node, str(f.error)) for f in caught.value.failures] == [("bad", "first"), ("also_bad", "second")]
 
     def test_context_variables_are_carried(self, log: Log) -> None:
@@ -116,8 +171,8 @@ class TestCreate:
     def test_by_name(self, tmp_path: Path, executor: str, kind: type, slots: int) -> None:
         configuration = configured(tmp_path, executor)
         assert executors.problems(configuration.executor, configuration) == ()
-        with closing(executors.create(configuration.executor, configuration)) as made:
-            assert (type(made), made.slots) == (kind, slots)
+        with closing(executors.create(configuration.executor, configuration, SITE)) as made:
+            assert (type(made), made.capacity.cpus) == (kind, slots)
 
     @pytest.mark.parametrize(
         ("executor", "lines"),
@@ -126,7 +181,7 @@ class TestCreate:
                 "{type: thread}",
                 [
                     'conf/profiles/dev.yml:2:18: unknown executor "thread"',
-                    '  hint: did you mean "threads"? known: sync, threads',
+                    '  hint: did you mean "threads"? known: dask, processes, ray, sync, threads',
                 ],
             ),
             (
@@ -142,7 +197,7 @@ class TestCreate:
     def test_problems(self, tmp_path: Path, executor: str, lines: list[str]) -> None:
         configuration = configured(tmp_path, executor)
         with pytest.raises(ConfigError) as caught:
-            executors.create(configuration.executor, configuration)
+            executors.create(configuration.executor, configuration, SITE)
         assert str(caught.value) == "\n".join(lines)
         assert executors.problems(configuration.executor, configuration) == caught.value.problems
 
