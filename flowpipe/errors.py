@@ -63,6 +63,10 @@ class FlowpipeError(Exception):
         self.problems: tuple[Problem, ...] = (Problem(message, where, hint),)
         super().__init__(str(self.problems[0]))
 
+    def __reduce__(self) -> tuple[Callable[..., FlowpipeError], tuple[object, ...]]:
+        # Each class is made of arguments of its own, and secrets do not travel.
+        return _again, (type(self), self.args, {**self.__dict__, "redact": str})
+
     def hide(self, redact: Callable[[str], str]) -> None:
         """Take secrets out of all that it tells; a traceback of it must go through `redact`, too."""
         self.redact = redact
@@ -84,6 +88,13 @@ class FlowpipeError(Exception):
         error.problems = told
         error.args = ("\n".join(str(problem) for problem in told),)
         return error
+
+
+def _again(kind: type[FlowpipeError], arguments: tuple[object, ...], state: dict[str, object]) -> FlowpipeError:
+    error = kind.__new__(kind)
+    error.args = arguments
+    error.__dict__.update(state)
+    return error
 
 
 def unexpected(error: Exception) -> FlowpipeError:

@@ -91,6 +91,20 @@ def present(frame: pl.LazyFrame, kind: Kind, spool: Path) -> Any:
     return connection.read_parquet(str(path))
 
 
+def to_table(value: Any) -> Any:
+    """All rows of a RecordBatchReader or a DuckDB relation, as a pyarrow Table."""
+    return value.read_all() if kind_of(type(value)) == "reader" else value.to_arrow_table()
+
+
+def to_relation(table: Any) -> Any:
+    """A pyarrow Table as a DuckDB relation, on a connection of its own."""
+    import duckdb
+
+    connection = duckdb.connect()
+    memory.bound(connection)
+    return connection.from_arrow(table)
+
+
 def collected(frame: pl.LazyFrame) -> pl.DataFrame:
     """All rows, in memory."""
     return interruptibly(frame.collect)

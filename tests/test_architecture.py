@@ -18,16 +18,19 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # A library that is imported elsewhere too has leaked what its home hides.
 HOMES = {
     "adbc_driver_postgresql": ["flowpipe.adapters.postgres"],
+    "cloudpickle": ["flowpipe.executors.travelling", "flowpipe.executors.values", "flowpipe.executors.worker"],
     "botocore": ["flowpipe.objectstore"],
     "deltalake": ["flowpipe.adapters.delta"],
     "duckdb": ["flowpipe.adapters.duckdb", "flowpipe.frames"],  # a DuckDB relation is one of the frames
     "filelock": ["flowpipe.liveness", "flowpipe.run"],
     "fsspec": ["flowpipe.adapters.delta", "flowpipe.adapters.files", "flowpipe.objectstore"],
     "hamilton": ["flowpipe.graph"],
+    "opentelemetry": ["flowpipe.executors.worker"],
     "pandera": ["flowpipe.rules"],
     "psycopg": ["flowpipe.adapters.postgres"],
     "rich": ["flowpipe.progress", "flowpipe.terminal"],
     "sqlite3": ["flowpipe.history", "flowpipe.ledger"],
+    "tblib": ["flowpipe.executors.travelling"],
     "tenacity": [
         "flowpipe.adapters.delta",
         "flowpipe.adapters.duckdb",
