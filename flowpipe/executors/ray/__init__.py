@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -107,7 +108,8 @@ class Ray:
         import ray
 
         options = {"num_returns": 2, "max_retries": _RAYS_OWN_TRIES, "retry_exceptions": False}
-        return ray.remote(**options)(entry(self._version, pickle.dumps(site.code, 5)))
+        paths = tuple(sys.path) if self._cluster.is_local else ()
+        return ray.remote(**options)(entry(self._version, pickle.dumps(site.code, 5), paths))
 
     def _refuse(self, call: Call) -> None:
         if self._lost:

@@ -26,10 +26,11 @@ class Place:
     index: int
 
 
-def entry(version: str, code: bytes) -> Callable[..., Any]:
+def entry(version: str, code: bytes, paths: Sequence[str]) -> Callable[..., Any]:
     """The one function that Ray knows: a worker process gets it, and the project's modules with it, once.
 
-    It is pickled by value, so it imports what it needs where it runs.
+    It is pickled by value, so it imports what it needs where it runs. `paths` are the driver's for modules, if its disk is
+    the worker's.
     """
 
     def flowpipe_node(job: bytes, *values: Any) -> tuple[bytes, Any]:
@@ -37,8 +38,10 @@ def entry(version: str, code: bytes) -> Callable[..., Any]:
 
         # As Ray bounds the threads of others. A worker reads it when Polars is imported.
         os.environ.setdefault("POLARS_MAX_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
+        import sys
         from importlib.metadata import version as version_of
 
+        sys.path.extend(path for path in paths if path not in sys.path)
         if version_of("flowpipe-etl") != version:
             raise ImportError(f"it has version {version_of('flowpipe-etl')}")
         from flowpipe.executors.ray.attempt import answer

@@ -23,11 +23,10 @@ _PATIENCE = 5
 # A head with fault tolerance may start again meanwhile.
 _SILENCE = 8.0
 _NEW_NODES = 5.0
-# What Ray reads from the environment of the process that starts or joins: no usage report, no log on the terminal, no
+# What Ray reads from the environment of the process that starts or joins: no usage report, no
 # endless tries of what runs out of memory, none of the warnings about variables.
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_task_oom_retries": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
@@ -58,6 +57,11 @@ class Cluster:
         address = options.address.removeprefix("ray://")
         self.address = address if self._is_client else ray.get_runtime_context().gcs_address
         self._heard = time.monotonic()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is an instance of our own."""
+        return self._folder is not None
 
     @property
     def capacity(self) -> Resources:
