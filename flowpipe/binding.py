@@ -6,21 +6,20 @@ import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import partial
 from typing import Any
 
-from flowpipe import fingerprint
+from flowpipe import fingerprint, hooks, reuse, settings
 from flowpipe.adapters import Dataset
 from flowpipe.audit import Audit, compile_schema
 from flowpipe.bound import GIVEN, Bound, Read, Write
 from flowpipe.catalog import Catalog
-from flowpipe.config import Configuration, PipelineConfig, RetryConfig, coerce
+from flowpipe.config import Configuration, PipelineConfig, coerce
 from flowpipe.errors import FlowpipeError, Problem, Where, unknown
-from flowpipe.executors.retry import errors_named
 from flowpipe.frames import kind_of
 from flowpipe.modules import ProjectCode
 from flowpipe.partition import Window
 from flowpipe.pipeline import Pipeline
-from flowpipe.validation import MalformedError
 
 
 @dataclass
@@ -46,13 +45,32 @@ class Binder:
         for node in self.graph.nodes.values():
             if kind_of(node.annotation) == "reader":
                 self._read_once(node.name, self.graph.consumers(node.name), node.where)
-        self._retried_errors(config)
+        settled = settings.settle(self.name, self.configuration, self.graph.nodes, self.code)
+        self.problems += settled.problems
+        watching, problems = hooks.bind(self.name, self.configuration, self.code, self.graph.validated)
+        self.problems += problems
         code = {
             module: fingerprint.of_code(self.code.source(module))
             for module in sorted({m for top in config.modules for m in (top, *self.code.imports(top))})
         }
         shown_params, shown_config = self._masked(config.params, "params"), self._masked(config.config, "config")
-        return Bound(self.name, config, self.graph, params, shown_params, shown_config, reads, writes, code)
+        bound = Bound(
+            self.name,
+            config,
+            self.graph,
+            params,
+            shown_params,
+            shown_config,
+            reads,
+            writes,
+            code,
+            settled.nodes,
+            settled.notes,
+            reuse.kept(self.graph.nodes, config),
+            watching,
+        )
+        self.problems += reuse.problems(bound, partial(self.configuration.where, "pipelines", self.name))
+        return bound
 
     def _masked(self, value: Any, *path: str | int) -> Any:
         """A value of the pipeline's YAML with `***` in the place of every secret in it."""
@@ -271,15 +289,3 @@ class Binder:
             if read.dataset not in self._datasets:
                 where = self.configuration.where("pipelines", self.name, "reads", name)
                 self.problems.append(unknown("dataset", read.dataset, self._datasets, where))
-
-    def _retried_errors(self, config: PipelineConfig) -> None:
-        """Exception names that are tried again must exist, or nothing would ever be."""
-        retries: dict[tuple[str, ...], RetryConfig] = {("retry",): config.retry}
-        retries |= {("nodes", name, "retry"): node.retry for name, node in config.nodes.items() if node.retry}
-        for path, retry in retries.items():
-            for number, name in enumerate(retry.errors):
-                try:
-                    errors_named([name])
-                except MalformedError as error:
-                    where = self.configuration.where("pipelines", self.name, *path, "errors", number)
-                    self.problems.append(Problem(str(error), where, error.hint))

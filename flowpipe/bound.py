@@ -12,7 +12,12 @@ from flowpipe.adapters import Dataset
 from flowpipe.audit import Audit
 from flowpipe.config import PipelineConfig
 from flowpipe.datasets import DatasetConfig
+from flowpipe.errors import Problem
+from flowpipe.executors import ONE_CPU
+from flowpipe.executors.task import Settings
+from flowpipe.fields import duration
 from flowpipe.frames import Kind
+from flowpipe.hooks import Hook
 from flowpipe.partition import WHOLE, Slice, Window
 from flowpipe.pipeline import Pipeline
 
@@ -45,7 +50,10 @@ class Write:
 
 @dataclass(frozen=True)
 class Bound:
-    """One pipeline, ready to be planned and run; the `shown_` values have `***` in the place of secrets."""
+    """One pipeline, ready to be planned and run; the `shown_` values have `***` in the place of secrets.
+
+    `settings` are of every node; `notes` are what its user should know, though nothing is wrong.
+    """
 
     name: str
     config: PipelineConfig
@@ -56,6 +64,21 @@ class Bound:
     reads: Mapping[str, Read]
     writes: tuple[Write, ...]
     code: Mapping[str, str]
+    settings: Mapping[str, Settings]
+    notes: tuple[Problem, ...] = ()
+    checkpoints: frozenset[str] = frozenset()
+    hooks: tuple[Hook, ...] = ()
+
+    @property
+    def timeout(self) -> float | None:
+        """How many seconds a step may take."""
+        return None if self.config.timeout is None else duration(self.config.timeout).total_seconds()
+
+    @property
+    def needs_the_driver(self) -> bool:
+        """Whether its nodes are each given to the executor: something is to be done for one of them alone."""
+        settings = self.settings.values()
+        return bool(self.hooks) or any(each.timeout is not None or each.takes != ONE_CPU for each in settings)
 
     @property
     def increment(self) -> Read | None:
@@ -86,17 +109,25 @@ class Bound:
 
     def free_values(self, write: Write) -> frozenset[str]:
         """Nodes under a write that depend on no dataset and feed nodes that do, or are written themselves."""
-        above = self.graph.upstream([write.node])
+        return self.free_above(write.node)
+
+    def free_above(self, node: str) -> frozenset[str]:
+        """Nodes at or above a node that depend on no dataset and feed nodes that do, or are the node itself."""
+        above = self.graph.upstream([node])
         free = {name for name in above & self.graph.nodes.keys() if not self._reads_under(name)}
         return frozenset(
             name
             for name in free
-            if name == write.node or any(user in above and user not in free for user in self.graph.consumers(name))
+            if name == node or any(user in above and user not in free for user in self.graph.consumers(name))
         )
 
     def datasets_under(self, write: Write) -> tuple[Read, ...]:
         """The reads a write depends on, in the order of their names."""
-        return tuple(self.reads[name] for name in sorted(self._reads_under(write.node)))
+        return self.reads_above(write.node)
+
+    def reads_above(self, node: str) -> tuple[Read, ...]:
+        """The reads a node depends on, in the order of their names."""
+        return tuple(self.reads[name] for name in sorted(self._reads_under(node)))
 
     def _reads_under(self, node: str) -> frozenset[str]:
         return self.graph.upstream([node]) & self.reads.keys()

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from flowpipe import adapters
+from flowpipe import adapters, breaker
 from flowpipe.adapters import Adapter, Dataset
 from flowpipe.config import Configuration, StoreConfig, validate_options
 from flowpipe.datasets import DatasetConfig, PartitionBy
@@ -24,6 +24,7 @@ class Catalog:
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
         self._open: dict[str, Adapter] = {}
+        self._breakers = breaker.of_stores(configuration)
         self._lock = threading.Lock()
 
     @property
@@ -74,6 +75,16 @@ class Catalog:
             where = self._configuration.where("catalog", dataset.name, *path)
             yield Problem(f"dataset {dataset.name}: {message}", where, hint)
 
+    def begin(self) -> None:
+        """The begin of a run: stores that have a breaker look what becomes of them in it."""
+        for each in self._breakers.values():
+            each.begin()
+
+    def settle(self, *, well: bool) -> None:
+        """The end of a run: stores that have a breaker keep in mind what it was to them; `well`: nothing failed."""
+        for each in self._breakers.values():
+            each.settle(well=well)
+
     def close(self) -> None:
         """Close every adapter that was opened."""
         for adapter in self._open.values():
@@ -81,7 +92,10 @@ class Catalog:
         self._open.clear()
 
     def _make(self, store: str, config: StoreConfig) -> Adapter:
-        made: Adapter = self._class(store, config)(self._options(store, config), self._configuration.root)
+        kind = self._class(store, config)
+        if store in self._breakers:
+            kind = self._breakers[store].watched(kind)
+        made: Adapter = kind(self._options(store, config), self._configuration.root)
         return made
 
     def _options(self, store: str, config: StoreConfig) -> Any:

@@ -4,6 +4,7 @@
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -17,24 +18,10 @@ from flowpipe.errors import ConfigError, Problem, Where
 from flowpipe.fields import Bytes, DatasetName, Duration, Name, NodeName, TimeZone
 from flowpipe.layers import value
 from flowpipe.partition import Every
+from flowpipe.running import NodeConfig, RetryConfig, Timeout
 from flowpipe.validation import MalformedError, Model, check, validate
 
 _ModelT = TypeVar("_ModelT", bound=BaseModel)
-
-
-class RetryConfig(Model):
-    """How a failed node is tried again."""
-
-    attempts: Annotated[int, Field(ge=1)] = 1
-    wait: Duration = "1s"
-    errors: list[str] = Field(default_factory=lambda: ["Exception"], description="exception names that are tried again")
-
-
-class NodeConfig(Model):
-    """Settings of one node."""
-
-    retry: RetryConfig | None = None
-    always: bool = Field(False, description="run even when nothing changed")
 
 
 class ReadConfig(Model):
@@ -43,6 +30,20 @@ class ReadConfig(Model):
     dataset: Name
     trigger: bool = Field(True, description="whether a new version makes the outputs stale")
     watermark: str | None = Field(None, description="a column that grows: only rows above what was loaded are read")
+
+
+class HookConfig(Model):
+    """One of Hamilton's lifecycle adapters by its dotted name; its constructor checks the rest."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    hook: str
+
+
+def _hooks(value: Any) -> Any:
+    return [{"hook": each} if isinstance(each, str) else each for each in value] if isinstance(value, list) else value
+
+
+Hooks = Annotated[list[HookConfig], BeforeValidator(_hooks)]
 
 
 def _window_text(value: Any) -> Any:
@@ -102,8 +103,17 @@ class PipelineConfig(Model):
     )
     partitions: PartitionsConfig | None = None
     retry: RetryConfig = RetryConfig()
+    timeout: Timeout | None = Field(None, description="of each step as a whole")
     nodes: dict[NodeName, NodeConfig] = Field(default_factory=dict)
     always: bool = False
+    hooks: Hooks = Field(default_factory=list, description="lifecycle adapters of Hamilton that watch, as module.Class")
+
+
+class BreakerConfig(Model):
+    """When a store that fails run after run is left alone, and for how long."""
+
+    failures: Annotated[int, Field(ge=1)] = 5
+    cool_down: Duration = "10m"
 
 
 class StoreConfig(Model):
@@ -111,6 +121,7 @@ class StoreConfig(Model):
 
     model_config = ConfigDict(frozen=True, extra="allow")
     adapter: str
+    breaker: BreakerConfig | None = None
 
 
 class ExecutorConfig(Model):
@@ -120,6 +131,13 @@ class ExecutorConfig(Model):
     type: str = "threads"
 
 
+class CheckpointsConfig(Model):
+    """How long the frames of nodes are kept, and how much of them."""
+
+    expire: Duration = Field("7d", description="since they were last used")
+    max_size: Bytes = "10GB"
+
+
 class Defaults(Model):
     """What every pipeline begins with."""
 
@@ -127,7 +145,12 @@ class Defaults(Model):
     config: dict[str, Any] = Field(default_factory=dict)
     retry: RetryConfig = RetryConfig()
     executor: ExecutorConfig = ExecutorConfig()
+    hooks: Hooks = Field(default_factory=list, description="lifecycle adapters of Hamilton that watch, as module.Class")
     memory_budget: Bytes | None = Field(None, description="memory for rows, such as `2GB`; what is more goes to disk")
+    deadline: Duration | None = Field(None, description="the longest that a run may take, such as `2h`")
+    max_parallel_steps: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="how many steps run at once; as many as the executor has CPUs if absent"
+    )
 
 
 class ProjectConfig(Model):
@@ -145,6 +168,8 @@ class ProfileConfig(Defaults):
     extends: str | None = None
     protected: bool = Field(False, description="inherits no stores")
     stores: dict[Name, dict[str, Any]] = Field(default_factory=dict)
+    scratch: Name | None = Field(None, description="the store in which the frames of nodes are kept")
+    checkpoints: CheckpointsConfig = CheckpointsConfig()
 
 
 class Tree(Model):
@@ -154,6 +179,10 @@ class Tree(Model):
     stores: dict[Name, StoreConfig]
     executor: ExecutorConfig
     memory_budget: Bytes | None = None
+    deadline: Duration | None = None
+    max_parallel_steps: Annotated[int, Field(ge=1)] | None = None
+    scratch: Name | None = None
+    checkpoints: CheckpointsConfig = CheckpointsConfig()
     catalog: dict[DatasetName, DatasetConfig]
     pipelines: dict[Name, PipelineConfig]
 
@@ -178,6 +207,11 @@ class Configuration:
     flawed: frozenset[str] = frozenset()
     memory_budget: int | None = None
     """In bytes; None: the engines take what they like."""
+    deadline: timedelta | None = None
+    """Of a whole run; None: it may take as long as it likes."""
+    max_parallel_steps: int | None = None
+    scratch: str | None = None
+    checkpoints: CheckpointsConfig = field(default_factory=CheckpointsConfig)
 
     def where(self, *path: str | int) -> Where | None:
         """The place of a value, or of what is nearest around it, such as `("catalog", "flights", "mode")`."""

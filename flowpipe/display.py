@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flowpipe.history import RunDetail, RunRow, StepRow
-from flowpipe.terminal import COLORS, line, rows, seconds, size, table
+from flowpipe.terminal import COLORS, REUSED, line, rows, seconds, size, table
 
 
 def runs(found: Sequence[RunRow]) -> None:
@@ -37,7 +37,8 @@ def _step(step: StepRow) -> None:
     for node in step.nodes:
         tries = f"  {node.attempts} attempts" if node.attempts and node.attempts > 1 else ""
         count = f"  {rows(node.rows)}" if node.rows is not None else ""
-        line(f"  node    {node.node}  {node.outcome or 'running'}{count}  {seconds(node.seconds)}{tries}")
+        told = REUSED if node.outcome == "reused" else node.outcome or "running"
+        line(f"  node    {node.node}  {told}{count}  {seconds(node.seconds)}{tries}")
     for check in step.checks:
         line(f"  check   {check.dataset}  {check.check}: {rows(check.failed)} {check.consequence}")
     for output in step.outputs:

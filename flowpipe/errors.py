@@ -8,6 +8,8 @@
     ├── PublishError        4   audited data could not be made visible
     ├── LockedError        75   another run holds the lock
     └── Interrupted   130/143   SIGINT or SIGTERM
+        └── OutOfTime       1   a step took longer than its timeout
+            └── DeadlinePassed  the run took longer than its deadline
 
 The number is the exit code of the command.
 """
@@ -52,6 +54,21 @@ class Problem:
         head = f"{self.where}: {self.message}" if self.where else self.message
         return f"{head}\n  hint: {self.hint}" if self.hint else head
 
+    def hidden(self, redact: Callable[[str], str]) -> Problem:
+        """The same without the secrets that `redact` takes out of a text."""
+        where = self.where and replace(self.where, file=redact(self.where.file))
+        return Problem(redact(self.message), where, self.hint and redact(self.hint))
+
+
+def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Each once, in the order of files and lines."""
+
+    def place(problem: Problem) -> tuple[bool, str, int, int]:
+        where = problem.where or Where("")
+        return problem.where is not None, where.file, where.line or 0, where.column or 0
+
+    return tuple(sorted(dict.fromkeys(problems), key=place))
+
 
 class FlowpipeError(Exception):
     """The root of everything flowpipe raises on purpose."""
@@ -70,14 +87,7 @@ class FlowpipeError(Exception):
     def hide(self, redact: Callable[[str], str]) -> None:
         """Take secrets out of all that it tells; a traceback of it must go through `redact`, too."""
         self.redact = redact
-        self.problems = tuple(
-            Problem(
-                redact(each.message),
-                each.where and replace(each.where, file=redact(each.where.file)),
-                each.hint and redact(each.hint),
-            )
-            for each in self.problems
-        )
+        self.problems = tuple(each.hidden(redact) for each in self.problems)
         self.args = ("\n".join(str(each) for each in self.problems),)
 
     @classmethod
@@ -121,17 +131,7 @@ class ConfigError(FlowpipeError):
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.redact = str
-        found = dict.fromkeys(problems)
-        self.problems = tuple(
-            sorted(
-                found,
-                key=lambda p: (
-                    p.where is not None,
-                    str(p.where.file) if p.where else "",
-                    (p.where.line or 0, p.where.column or 0) if p.where else (0, 0),
-                ),
-            )
-        )
+        self.problems = in_order(problems)
         Exception.__init__(self, "\n".join(str(problem) for problem in self.problems))
 
 
@@ -165,6 +165,34 @@ class Interrupted(FlowpipeError):
     def __init__(self, signal_number: int) -> None:
         self.exit_code = 128 + signal_number
         super().__init__("interrupted; nothing is half published", hint="run the same command again to go on")
+
+
+class OutOfTime(Interrupted):
+    """Something took longer than it may and was stopped as by a signal; nothing is half published."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, where: Where | None = None, hint: str | None = None) -> None:
+        FlowpipeError.__init__(self, message, where=where, hint=hint)
+
+
+class DeadlinePassed(OutOfTime):
+    """The run took longer than its deadline.
+
+    `allowed` and `more`, twice as much, are durations as they are written in YAML.
+    """
+
+    def __init__(self, allowed: str, more: str, steps: tuple[int, int] | None = None) -> None:
+        self._durations = allowed, more
+        text = f"the deadline of {allowed} has passed"
+        if steps:
+            text += f"; {steps[0]} of {steps[1]} steps are done"
+        hint = f"run the same command again to go on, or give it more time: --deadline {more}"
+        super().__init__(text, hint=hint)
+
+    def after(self, done: int, steps: int) -> DeadlinePassed:
+        """The same, telling how far the run came."""
+        return DeadlinePassed(*self._durations, (done, steps))
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

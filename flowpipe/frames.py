@@ -81,11 +81,16 @@ def present(frame: pl.LazyFrame, kind: Kind, spool: Path) -> Any:
         import pyarrow as pa
 
         return pa.RecordBatchReader.from_stream(frame.collect_batches(lazy=True))
-    import duckdb
-
     # A relation is read as often as its user likes, a stream only once: so it stands on a file.
     path = _fresh(spool)
     interruptibly(lambda: frame.sink_parquet(path))
+    return relation_of(path, spool)
+
+
+def relation_of(path: Path, spool: Path) -> Any:
+    """The rows of a Parquet file as a DuckDB relation with a connection of its own."""
+    import duckdb
+
     connection = duckdb.connect(config={"temp_directory": str(spool)})
     memory.bound(connection)
     return connection.read_parquet(str(path))

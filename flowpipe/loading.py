@@ -21,13 +21,14 @@ from flowpipe.config import (
 )
 from flowpipe.datasets import DatasetConfig, flaws
 from flowpipe.errors import ConfigError, Problem, Where, redact, unknown
-from flowpipe.fields import size
+from flowpipe.fields import duration, size
 from flowpipe.layers import at, join, layered, merge, under, value
 from flowpipe.validation import problem, validate
 
 _FLAG_SECTIONS = ("params", "config", "retry", "executor", "stores")
-_FLAG_VALUES = ("memory_budget",)
-_PIPELINE_SECTIONS = ("params", "config", "retry")
+_FLAG_VALUES = {"memory_budget": "2GB", "deadline": "2h", "max_parallel_steps": "4"}
+_PROFILE_ONLY = ("scratch", "checkpoints")
+_PIPELINE_SECTIONS = ("params", "config", "retry", "hooks")
 _SECRET_KEYS = frozenset(("dsn", "password", "options"))
 
 
@@ -89,6 +90,10 @@ def load_valid(
         problems=tuple(problems),
         flawed=flawed,
         memory_budget=size(result.memory_budget) if result.memory_budget else None,
+        deadline=duration(result.deadline) if result.deadline else None,
+        max_parallel_steps=result.max_parallel_steps,
+        scratch=result.scratch,
+        checkpoints=result.checkpoints,
     )
 
 
@@ -139,7 +144,7 @@ class _Sources:
             key, equals, given = text.partition("=")
             section, *names = key.split(".")
             if section in _FLAG_VALUES and (names or not equals):
-                hint = "write it like --set memory_budget=2GB"
+                hint = f"write it like --set {section}={_FLAG_VALUES[section]}"
                 self.problems.append(Problem(f'"{text}" is not {section}=VALUE', where, hint))
             elif section not in (*_FLAG_SECTIONS, *_FLAG_VALUES):
                 self.problems.append(unknown("section", section, (*_FLAG_SECTIONS, *_FLAG_VALUES), where))
@@ -174,17 +179,17 @@ def _tree(
     defaults = at(project, "defaults")
     # A protected profile starts its stores anew.
     first = max((i for i, each in enumerate(profiles) if value(each, ("protected",)) is True), default=0)
-    executors = [
-        under(found, "executor") for layer in (defaults, profile, flags) if (found := _part(layer, "executor"))
-    ]
-    budgets = [found for layer in (defaults, profile, flags) if (found := _part(layer, "memory_budget"))]
+    layers = (defaults, profile, flags)  # the strongest comes last
+    executors = [under(found, "executor") for layer in layers if (found := _part(layer, "executor"))]
+    values = {key: part for key in _FLAG_VALUES for layer in layers if (part := _part(layer, key))}
     zone = at(project, "timezone")
     return join(
         {
             "project": project,
             "stores": layered(*(at(document, "stores") for document in (*profiles[first:], flags))),
             "executor": at(layered(*executors), "executor") or Document(""),
-            **({"memory_budget": budgets[-1]} if budgets else {}),
+            **values,
+            **{name: found for name in _PROFILE_ONLY if (found := _part(profile, name))},
             "catalog": _catalog(catalog, zone),
             "pipelines": join(
                 {name: _pipeline(each, zone, defaults, profile, flags) for name, each in pipelines.items()}
@@ -205,6 +210,8 @@ def _valid(tree: Document) -> Tree:
         project=validate(ProjectConfig, tree.data["project"], tree, ("project",))[0] or ProjectConfig(name=""),
         executor=validate(ExecutorConfig, tree.data["executor"], tree, ("executor",))[0] or ExecutorConfig(),
         memory_budget=None,
+        deadline=None,
+        max_parallel_steps=None,
         stores=parts("stores", StoreConfig),
         catalog=parts("catalog", DatasetConfig),
         pipelines=parts("pipelines", PipelineConfig),

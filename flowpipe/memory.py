@@ -33,13 +33,13 @@ def budget() -> int | None:
 
 
 @contextmanager
-def bounded(limit: int | None, spill: Path) -> Iterator[None]:
+def bounded(limit: int | None, spill: Path, *, alone: bool = True) -> Iterator[None]:
     """Hold Polars to `limit` bytes while the block runs, and whoever asks for the `budget`.
 
     Polars keeps to the first `spill` folder that it ever wrote to, and makes one of its process's number in it. So
-    those of other processes go, which are dead: `spill` belongs to one run at a time.
+    those of other processes go, which are dead where `spill` belongs to one process `alone`.
     """
-    for folder in spill.glob("*"):
+    for folder in spill.glob("*") if alone else ():
         if folder.name != str(os.getpid()):
             shutil.rmtree(folder, ignore_errors=True)
     if limit is None:

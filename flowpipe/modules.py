@@ -24,13 +24,13 @@ class ProjectCode:
 
     Args:
         folder: the project's `pipelines/`; places in messages are relative to the folder above it.
+        importer: what has read it before, elsewhere maybe: all that a worker needs to have the same modules.
 
-    Its `importer` is what a worker needs to have the same modules.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, importer: Importer | None = None) -> None:
         self._root = folder.resolve().parent
-        self.importer = Importer.of(folder.resolve())
+        self.importer = importer or Importer.of(folder.resolve())
         self._names = {str(file.path): name for name, file in self.importer.files.items()}
         self._split: dict[str, list[str]] = {}
 

@@ -32,6 +32,10 @@ class Window:
     end: datetime
     every: Every
 
+    def overlaps(self, other: Window) -> bool:
+        """Whether any moment is in both."""
+        return self.start < other.end and other.start < self.end
+
     @property
     def key(self) -> str:
         # Not `strftime`, whose years before 1000 are shorter on some systems.

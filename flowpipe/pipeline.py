@@ -15,6 +15,8 @@ from flowpipe.errors import ConfigError, FlowpipeError, NodeError, Problem, Wher
 from flowpipe.executors import NodeProgress
 from flowpipe.executors.scheduler import Scheduler
 from flowpipe.executors.task import Failure, NodesFailed, Settings, Task, Watch
+from flowpipe.firing import NO_HOOKS, Firing
+from flowpipe.hooks import Hook, invalid
 from flowpipe.modules import ProjectCode
 
 # What a value must be where a number is annotated: NumPy's numbers are as good as Python's.
@@ -66,9 +68,17 @@ class Pipeline:
     _graph: Any = field(repr=False)
     _code: ProjectCode = field(repr=False)
 
-    def upstream(self, names: Iterable[str]) -> frozenset[str]:
-        """The nodes and inputs that names depend on, and the names."""
-        return self._upstream(names, frozenset())
+    def upstream(self, names: Iterable[str], given: AbstractSet[str] = frozenset()) -> frozenset[str]:
+        """The nodes and inputs that names depend on, and the names; what is given depends on nothing."""
+        seen = set(names)
+        todo = list(seen)
+        while todo:
+            name = todo.pop()
+            if name in self.nodes and name not in given:
+                new = set(self.nodes[name].inputs) - seen
+                seen |= new
+                todo.extend(new)
+        return frozenset(seen)
 
     def consumers(self, name: str) -> tuple[str, ...]:
         """The nodes that take a node or an input."""
@@ -80,11 +90,13 @@ class Pipeline:
         inputs: Mapping[str, Any],
         *,
         scheduler: Scheduler,
-        settings: Callable[[str], Settings],
+        settings: Mapping[str, Settings],
         progress: Callable[[NodeProgress], None],
         overrides: Mapping[str, Any] | None = None,
         handed_on: Mapping[str, Callable[[Any], Any]] | None = None,
         check_stop: Callable[[], None] = lambda: None,
+        until: float | None = None,
+        hooks: Firing = NO_HOOKS,
     ) -> dict[str, Any]:
         """Compute nodes and what they need; the wanted values by name.
 
@@ -96,7 +108,9 @@ class Pipeline:
             progress: told of every node that starts and ends, in this thread.
             overrides: values of nodes, which are not computed then.
             handed_on: called in this thread with a node's value; its consumers get what it returns.
-            check_stop: called before a node starts; raises to stop.
+            check_stop: called between nodes, and at `until` on the monotonic clock; raises to stop.
+            until: see there.
+            hooks: the user's, called in this thread, too.
 
         Raises:
             ConfigError: an input is missing or unknown, or there is no such node.
@@ -105,20 +119,25 @@ class Pipeline:
             Interrupted: Ctrl-C.
         """
         overrides, handed_on = overrides or {}, handed_on or {}
-        watch = Watch(check_stop, lambda name, value: handed_on[name](value), progress, handed_on.keys())
-        needed = self._upstream(wanted, overrides.keys())
+        told = hooks.told(progress)
+        watch = Watch(check_stop, lambda name, value: handed_on[name](value), told, handed_on.keys(), until)
+        needed, computation = self.upstream(wanted, overrides.keys()), (self._graph, wanted, inputs, overrides)
         self._check_names(wanted, needed, inputs, overrides)
 
         def run(given: Mapping[str, Any]) -> dict[str, Any]:
             tasks = [
-                self._task(name, given, settings(name)) for name in self.nodes if name in needed and name not in given
+                self._task(name, given, settings[name]) for name in self.nodes if name in needed and name not in given
             ]
             return scheduler.run(tasks, given, wanted, watch)
 
         try:
-            return graph.execute(self._graph, wanted, inputs, overrides, run)
+            return hooks.around(computation, lambda: graph.execute(*computation, run))
         except NodesFailed as failed:
             raise self._explained(failed.failures) from failed.failures[0].error
+
+    def validated(self, hook: Hook) -> Iterator[Problem]:
+        """What a hook that validates graphs says of this one."""
+        return invalid(hook, self._graph, lambda node: self.nodes[node.name].where if node.name in self.nodes else None)
 
     @functools.cached_property
     def _consumers(self) -> dict[str, tuple[str, ...]]:
@@ -131,17 +150,6 @@ class Pipeline:
     @functools.cached_property
     def _expected(self) -> dict[str, type]:
         return {name: kind for name, node in self.nodes.items() for kind in _checkable(node.annotation)}
-
-    def _upstream(self, names: Iterable[str], given: AbstractSet[str]) -> frozenset[str]:
-        seen = set(names)
-        todo = list(seen)
-        while todo:
-            name = todo.pop()
-            if name in self.nodes and name not in given:
-                new = set(self.nodes[name].inputs) - seen
-                seen |= new
-                todo.extend(new)
-        return frozenset(seen)
 
     def _check_names(
         self, wanted: Sequence[str], needed: frozenset[str], inputs: Mapping[str, Any], overrides: Mapping[str, Any]

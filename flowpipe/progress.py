@@ -16,7 +16,7 @@ from flowpipe.records import (
     StepEnded,
     StepStarted,
 )
-from flowpipe.terminal import COLORS, is_terminal, line, rows, seconds
+from flowpipe.terminal import COLORS, REUSED, is_terminal, line, rows, seconds
 
 
 class Progress:
@@ -58,7 +58,8 @@ class Progress:
         if self._nodes:
             count = f"  {rows(record.rows)}" if record.rows is not None else ""
             tries = f"  {record.attempts} attempts" if record.attempts > 1 else ""
-            line(f"    {record.node}  {record.outcome}{count}  {seconds(record.seconds)}{tries}")
+            told = REUSED if record.outcome == "reused" else record.outcome
+            line(f"    {record.node}  {told}{count}  {seconds(record.seconds)}{tries}")
 
     def _published(self, record: Published) -> None:
         if record.recovered:

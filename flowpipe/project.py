@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import graphlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
-from flowpipe import executors, loading, memory, pipeline, plan, upkeep
+from flowpipe import cleaning, executors, interplay, loading, memory, picking, pipeline, plan, preview, shelf, upkeep
 from flowpipe.binding import Binder
 from flowpipe.bound import Bound
 from flowpipe.catalog import Catalog
+from flowpipe.checkpoints import Checkpoints
+from flowpipe.cleaning import Leftover
 from flowpipe.config import Configuration
-from flowpipe.errors import ConfigError, FlowpipeError, Problem, UsageError, redact, unknown
+from flowpipe.errors import ConfigError, FlowpipeError, Problem, UsageError, in_order, redact, unknown
 from flowpipe.executors.scheduler import Scheduler
+from flowpipe.firing import HookPool
 from flowpipe.intents import Intents
 from flowpipe.ledger import Ledger, new_run_id
 from flowpipe.modules import ProjectCode
 from flowpipe.partition import Slice
 from flowpipe.plan import Plan
+from flowpipe.preview import Shown
 from flowpipe.publishing import Publisher
 from flowpipe.records import Record
 from flowpipe.roots import find_root, ledger_path, profile_state
@@ -73,6 +77,15 @@ class Project:
                 self._bound = self._bind()
         return self._bound
 
+    def notes(self) -> tuple[Problem, ...]:
+        """What a checked project's user should know, though nothing is wrong.
+
+        Raises:
+            ConfigError: all problems of all pipelines.
+        """
+        hide = partial(redact, secrets=self.configuration.secrets)
+        return in_order(note.hidden(hide) for bound in self.check().values() for note in bound.notes)
+
     def plan(self, selection: Selection = EVERYTHING, *, now: datetime | None = None) -> Plan:
         """What a run would do, and why.
 
@@ -91,16 +104,17 @@ class Project:
         *,
         on_record: Callable[[Record], None] | None = None,
         wait: timedelta = timedelta(0),
+        deadline: timedelta | None = None,
         command: str = "",
     ) -> RunResult:
-        """Run what is missing or stale; how it ended is in the result.
+        """Run what is missing or stale; how it ended is in the result. A `deadline` is stronger than the profile's.
 
         Raises:
             ConfigError, UsageError: nothing was started.
             LockedError: another run holds the lock.
         """
         now = datetime.now(UTC)
-        self._select(selection, now)
+        chosen = self._select(selection, now)
         with self._alone(wait) as state, Ledger(ledger_path(self.configuration.root)) as ledger:
             ledger.sweep()
 
@@ -109,13 +123,63 @@ class Project:
                 if on_record:
                     on_record(record)
 
-            shop = self._workshop(now, state, emit, force=selection.force)
+            if any(bound.checkpoints for bound in self.check().values()):
+                Checkpoints.of(self.configuration, force=False).tidy()
+            stop = Stop(self.configuration.deadline if deadline is None else deadline)
+            shop = self._workshop(now, state, emit, stop, force=selection.force)
             name, make_plan = self.configuration.project.name, partial(self.plan, selection, now=now)
             try:
-                return Runner(shop, name, command, make_plan).run()
+                with self._hiding_secrets():
+                    shop.hooks.make(bound.hooks for bound, _ in chosen)
+                self.catalog.begin()
+                publisher = Publisher(shop.run, self.catalog, Intents(state / "intents"), stop, emit)
+                result = Runner(shop, publisher, name, command, make_plan, self._steps_at_once(shop.scheduler)).run()
+                self.catalog.settle(well=result.error is None)
+                return result
             finally:
                 shop.scheduler.executor.close()
                 self.catalog.close()
+
+    def preview(
+        self,
+        select: Sequence[str],
+        *,
+        pipelines: Sequence[str] = (),
+        partition: str | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        head: int | None = None,
+        note: Callable[[str], None] = lambda _: None,
+    ) -> list[Shown]:
+        """Compute nodes (`late`, `+late`, `late+`) for one slice and publish nothing; their first rows, or all of them.
+
+        Raises:
+            ConfigError, UsageError: nothing was started.
+            NodeError, DataError: a node failed, or an input cannot be read.
+        """
+        now = datetime.now(UTC)
+        picks = picking.pick(select, [bound for bound, _ in self._select(Selection(tuple(pipelines)), now)])
+        wanted = Selection(tuple(pick.bound.name for pick in picks), (partition,) if partition else ())
+        slices = {bound.name: parts for bound, parts in self._select(wanted, now)}
+        desk = preview.opened(self.configuration, self.catalog, self._code.importer, now, note)
+        with self._hiding_secrets(), desk as opened:
+            return preview.preview([(pick, slices[pick.bound.name]) for pick in picks], overrides or {}, head, opened)
+
+    def compute(
+        self,
+        nodes: Sequence[str],
+        *,
+        pipeline: str | None = None,
+        partition: str | None = None,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """The values of nodes for one slice, by name; see `preview`. A LazyFrame has become a Polars DataFrame."""
+        found = self.preview(
+            nodes,
+            pipelines=[pipeline] if pipeline else [],
+            partition=partition,
+            overrides=overrides,
+        )
+        return {one.node: one.value for one in found}
 
     def maintain(
         self, names: Sequence[str] = (), *, retention: timedelta = timedelta(days=7), dry_run: bool = False
@@ -134,21 +198,50 @@ class Project:
             finally:
                 self.catalog.close()
 
-    def _workshop(self, now: datetime, state: Path, emit: Callable[[Record], None], *, force: bool) -> Workshop:
-        run, stop = new_run_id(now), Stop()
+    def clean(
+        self, *, only_checkpoints: bool = False, every: bool = False, dry_run: bool = False
+    ) -> Iterator[Leftover]:
+        """Remove what nobody needs any more, telling each; `dry_run` only tells, `every` means all checkpoints.
+
+        Raises:
+            LockedError: a run is at work.
+            FlowpipeError: the store of the checkpoints does not answer.
+        """
+        configuration = self.configuration
+        if found := [*configuration.problems, *shelf.problems(configuration)]:
+            raise ConfigError(found)
+        state = profile_state(configuration.root, self.profile)
+        with self._hiding_secrets(), locked(state, timedelta(0)):
+            kept, bounds = shelf.shelf_of(configuration), shelf.Bounds.of(configuration)
+            leftovers = [*cleaning.checkpoints(kept, bounds, every=every)]
+            leftovers += [] if only_checkpoints else cleaning.of_dead_runs(state)
+            for leftover in leftovers:
+                if not dry_run:
+                    leftover.remove()
+                yield leftover
+
+    def _workshop(
+        self, now: datetime, state: Path, emit: Callable[[Record], None], stop: Stop, *, force: bool
+    ) -> Workshop:
+        run = new_run_id(now)
         site = executors.Site(run, state / "scratch" / run / "executor", self._code.importer)
         return Workshop(
             run=run,
             run_time=now,
             configuration=self.configuration,
+            code=self._code,
             catalog=self.catalog,
             scheduler=Scheduler(executors.create(self.configuration.executor, self.configuration, site)),
-            publisher=Publisher(run, self.catalog, Intents(state / "intents"), stop, emit),
+            checkpoints=Checkpoints.of(self.configuration, force=force),
             scratch=state / "scratch" / run,
             force=force,
             emit=emit,
             stop=stop,
+            hooks=HookPool(partial(redact, secrets=self.configuration.secrets)),
         )
+
+    def _steps_at_once(self, scheduler: Scheduler) -> int:
+        return self.configuration.max_parallel_steps or max(1, int(scheduler.executor.capacity.cpus))
 
     @contextmanager
     def _alone(self, wait: timedelta) -> Iterator[Path]:
@@ -168,8 +261,8 @@ class Project:
     def _bind(self) -> dict[str, Bound]:
         configuration = self.configuration
         problems = [*configuration.problems, *self.catalog.store_problems]
-        problems += executors.problems(configuration.executor, configuration)
-        problems += _writers(configuration)
+        problems += [*executors.problems(configuration.executor, configuration), *shelf.problems(configuration)]
+        problems += interplay.shared_writes(configuration)
         code = self._code
         written = frozenset(name for p in configuration.pipelines.values() for name in p.writes.values())
         bound: dict[str, Bound] = {}
@@ -187,8 +280,8 @@ class Project:
             used |= {(name, param) for param in binder.used_params}
         if not configuration.problems:
             # Otherwise a param may be meant for a pipeline that is left out.
-            problems += _unused_params(configuration, bound, used)
-        order, cycle = _ordered(configuration, bound)
+            problems += interplay.unused_params(configuration, bound, used)
+        order, cycle = interplay.ordered(configuration, bound)
         problems += cycle
         if problems:
             raise ConfigError(problems)
@@ -206,55 +299,3 @@ class Project:
                 hint="leave out --partition, --from and --to",
             )
         return [(bound, selection.windows(bound, now)) for bound in chosen]
-
-
-def _writers(configuration: Configuration) -> Iterable[Problem]:
-    """Datasets that are written twice, and tables or paths that two written datasets share."""
-    writers: dict[str, list[tuple[str, str]]] = {}
-    homes: dict[tuple[str, str], str] = {}
-    for name, settings in configuration.pipelines.items():
-        for node, dataset in settings.writes.items():
-            writers.setdefault(dataset, []).append((name, node))
-    for dataset, found in writers.items():
-        entry = configuration.catalog.get(dataset)
-        if len(found) > 1:
-            name, node = found[-1]
-            text = f"dataset {dataset} is written by {' and '.join(f'{p} (node {n})' for p, n in found)}"
-            yield Problem(text, configuration.where_written(name, node), "let one node write it")
-        home = entry and (entry.table or entry.path)
-        if entry and home:
-            other = homes.setdefault((entry.store, home), dataset)
-            if other != dataset:
-                text = f'datasets {other} and {dataset} are both written to "{home}" of store {entry.store}'
-                yield Problem(text, configuration.where_key("catalog", dataset), "give each a place of its own")
-
-
-def _unused_params(
-    configuration: Configuration, bound: dict[str, Bound], used: set[tuple[str, str]]
-) -> Iterable[Problem]:
-    """Params that no pipeline they are given to asks for."""
-    declared: dict[tuple[str, object], list[str]] = {}
-    for name, settings in configuration.pipelines.items():
-        for param in settings.params:
-            key = (param, configuration.where_key("pipelines", name, "params", param))
-            declared.setdefault(key, []).append(name)
-    for (param, _), names in declared.items():
-        if not any((name, param) in used for name in names):
-            known = {entry for name in names if name in bound for entry in bound[name].graph.inputs}
-            yield unknown("param", param, known, configuration.where_key("pipelines", names[0], "params", param))
-
-
-def _ordered(configuration: Configuration, bound: dict[str, Bound]) -> tuple[list[str], list[Problem]]:
-    """Pipelines in dependency order: what one writes another reads."""
-    makers = {write.dataset.name: name for name, entry in bound.items() for write in entry.writes}
-    before = {
-        name: {makers[read.dataset.name] for read in entry.reads.values() if read.dataset.name in makers} - {name}
-        for name, entry in bound.items()
-    }
-    try:
-        return list(graphlib.TopologicalSorter(before).static_order()), []
-    except graphlib.CycleError as error:
-        circle = list(reversed(error.args[1]))
-        text = f"pipelines read each other's datasets in a circle: {' -> '.join(circle)}"
-        where = configuration.where("pipelines", circle[0])
-        return list(bound), [Problem(text, where, "let one of them read a dataset that the others do not write")]

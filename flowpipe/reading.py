@@ -39,6 +39,7 @@ class Reading:
         """
         pins: dict[str, Pin] = {}
         problems = []
+        makers = {name: maker for maker, own in configuration.pipelines.items() for name in own.writes.values()}
         for read in bound.reads.values():
             dataset, wanted = read.dataset, read_slice(read.dataset.config, part)
             try:
@@ -47,7 +48,8 @@ class Reading:
                 own = any(write.dataset.name == dataset.name for write in bound.writes)
                 if own and bound.graph.inputs[read.parameter].optional:
                     continue
-                hint = "give the parameter a default for the first run: `= None`" if own else None
+                hint = f"run pipeline {makers[dataset.name]} first" if dataset.name in makers else None
+                hint = "give the parameter a default for the first run: `= None`" if own else hint
                 problems.append(missing_input(configuration, dataset, wanted, missing, hint))
         if problems:
             raise ConfigError(problems)

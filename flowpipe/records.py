@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-Outcome = Literal["done", "skipped", "failed", "cancelled", "crashed"]
+Outcome = Literal["done", "skipped", "failed", "cancelled", "crashed", "reused"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,10 @@ class NodeStarted:
 
 @dataclass(frozen=True)
 class NodeEnded:
-    """One node of the user's; `rows` where its value is a frame that knows them."""
+    """One node of the user's; `rows` where its value is a frame that knows them.
+
+    One that is `reused` was not computed: its frame was read back from its checkpoint.
+    """
 
     run: str
     pipeline: str

@@ -5,22 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import zip_longest
 from pathlib import Path
 
-from flowpipe.errors import FlowpipeError, Interrupted, LockedError, UsageError, unexpected
-from flowpipe.plan import Plan, Step
-from flowpipe.records import Outcome, RunEnded, RunStarted, StepEnded, StepStarted
-from flowpipe.step import Decided, Workshop, run_step
-
-# Decided steps of one pipeline are published together: for so many a commit costs little more than for one, and nobody
-# waits long for the first.
-_MOST_WAITING = 50
-_LONGEST_WAIT = 2.0
+from flowpipe.errors import DeadlinePassed, FlowpipeError, LockedError, UsageError, unexpected
+from flowpipe.plan import Plan
+from flowpipe.publishing import Publisher
+from flowpipe.records import Outcome, RunEnded, RunStarted
+from flowpipe.step import Workshop
+from flowpipe.steps import Steps, outcome_of
 
 
 @dataclass(frozen=True)
@@ -33,26 +29,16 @@ class RunResult:
     error: FlowpipeError | None = None
 
 
-@dataclass(frozen=True)
-class _Waiting:
-    """A decided step that is not published yet: how many seconds that took, and since when it waits."""
-
-    step: Step
-    result: Decided
-    seconds: float
-    since: float
-
-
 @dataclass
 class Runner:
     """Runs the steps that `make_plan` finds once the lock is held and decided steps are published."""
 
     shop: Workshop
+    publisher: Publisher
     project: str
     command: str
     make_plan: Callable[[], Plan]
-    _waiting: list[_Waiting] = field(default_factory=list)
-    _ended: list[tuple[str, Outcome]] = field(default_factory=list)
+    workers: int
 
     def run(self) -> RunResult:
         """Everything from the first record to the last; errors are in the result."""
@@ -68,99 +54,29 @@ class Runner:
             )
         )
         error: FlowpipeError | None = None
+        steps = Steps(shop, self.publisher, self.workers)
         try:
             with shop.stop.listening():
                 self._recover()
-                self._steps(self.make_plan().steps)
+                steps.run(self.make_plan().steps)
         except Exception as caught:  # noqa: BLE001 - the ledger and the reader are told of it like of all else
-            error = caught if isinstance(caught, FlowpipeError) else unexpected(caught)
+            error = _told(caught, steps)
             error.__cause__ = error.__cause__ or (caught if caught is not error else None)
             error.hide(shop.redact)
         finally:
             # Only when it is empty: a step that could not publish left there what its manifest names.
             with suppress(OSError):
                 shop.scratch.rmdir()
-        outcome = _outcome(error)
+        outcome = outcome_of(error)
         text = str(error) if error else None
         shop.emit(RunEnded(shop.run, datetime.now(UTC), time.monotonic() - began, outcome, text))
-        return RunResult(shop.run, outcome, tuple(self._ended), error)
+        return RunResult(shop.run, outcome, tuple(steps.ended), error)
 
     def _recover(self) -> None:
         """Publish what earlier runs had decided; what else they left in the scratch folder goes."""
-        self.shop.publisher.recover()
+        self.publisher.recover()
         for folder in self.shop.scratch.parent.glob("*"):
             shutil.rmtree(folder, ignore_errors=True)
-
-    def _steps(self, steps: Sequence[Step]) -> None:
-        """Run every step, and publish what is decided before anything that could read it.
-
-        Raises:
-            FlowpipeError: the first thing that went wrong; steps decided before it are published all the same.
-        """
-        try:
-            for step, following in zip_longest(steps, steps[1:]):
-                self._step(step)
-                if self._waiting and not (following and self._may_wait(following)):
-                    self._publish()
-        finally:
-            self._publish()
-
-    def _may_wait(self, following: Step) -> bool:
-        """Whether the next step can run before the decided ones are visible, and so few of them wait so briefly."""
-        bound = self._waiting[0].step.bound
-        own = {write.dataset.name for write in bound.writes}
-        return (
-            following.bound is bound
-            and not any(read.dataset.name in own for read in bound.reads.values())
-            and len(self._waiting) < _MOST_WAITING
-            and time.monotonic() - self._waiting[0].since < _LONGEST_WAIT
-        )
-
-    def _step(self, step: Step) -> None:
-        shop, began = self.shop, time.monotonic()
-        shop.stop.check()
-        if step.action == "skip":
-            self._end(step, 0.0, "skipped", step.reason)
-            return
-        shop.emit(StepStarted(shop.run, step.bound.name, str(step.slice), datetime.now(UTC), step.reason))
-        try:
-            result = run_step(step, shop)
-        except Exception as caught:  # noqa: BLE001 - whatever a library makes of a signal in the middle of its work
-            error = shop.stop.interrupted or caught
-            self._end(step, time.monotonic() - began, _outcome(error), None, shop.redact(str(error)))
-            raise error from caught.__cause__
-        if isinstance(result, Decided):
-            now = time.monotonic()
-            self._waiting.append(_Waiting(step, result, now - began, now))
-        else:
-            self._end(step, time.monotonic() - began, "skipped", "; ".join(result))
-
-    def _publish(self) -> None:
-        """Publish the steps that wait.
-
-        Raises:
-            FlowpipeError: the first that could not be published.
-        """
-        waiting, self._waiting = self._waiting, []
-        began = time.monotonic()
-        errors = self.shop.publisher.publish([each.result.intent for each in waiting])
-        share = (time.monotonic() - began) / max(1, len(waiting))
-        for each, error in zip(waiting, errors, strict=True):
-            if error is None:
-                # Not before: what a live manifest names may lie here.
-                shutil.rmtree(each.result.scratch, ignore_errors=True)
-            self._end(
-                each.step, each.seconds + share, _outcome(error), None, self.shop.redact(str(error)) if error else None
-            )
-        if first := next(filter(None, errors), None):
-            raise first
-
-    def _end(
-        self, step: Step, seconds: float, outcome: Outcome, reason: str | None = None, error: str | None = None
-    ) -> None:
-        shop, part = self.shop, str(step.slice)
-        shop.emit(StepEnded(shop.run, step.bound.name, part, datetime.now(UTC), seconds, outcome, reason, error))
-        self._ended.append((step.name, outcome))
 
 
 @contextmanager
@@ -190,7 +106,8 @@ def locked(state: Path, wait: timedelta) -> Iterator[None]:
         lock.release()
 
 
-def _outcome(error: Exception | None) -> Outcome:
-    if error is None:
-        return "done"
-    return "cancelled" if isinstance(error, Interrupted) else "failed"
+def _told(caught: Exception, steps: Steps) -> FlowpipeError:
+    """What ended the run, in words for people."""
+    if isinstance(caught, DeadlinePassed) and steps.planned:
+        return caught.after(sum(outcome in {"done", "skipped"} for _, outcome in steps.ended), steps.planned)
+    return caught if isinstance(caught, FlowpipeError) else unexpected(caught)

@@ -36,6 +36,7 @@ class StagingPass:
         self, bound: Bound, targets: Sequence[Target], needed: frozenset[str], scratch: Path, now: datetime
     ) -> None:
         self._graph = bound.graph
+        self._kept = bound.checkpoints
         self._targets = targets
         self.needed = needed
         self._scratch = scratch
@@ -127,7 +128,7 @@ class StagingPass:
         todo, seen = list(names), set(names)
         while todo:
             name = todo.pop()
-            if kind_of(self._graph.nodes[name].annotation) != "lazy":
+            if kind_of(self._graph.nodes[name].annotation) != "lazy" or name in self._kept:
                 return False
             below = set(self._consumers(name)) - seen
             seen |= below

@@ -89,10 +89,7 @@ def parts_of(
     bound: Bound, write: Write, versions: Mapping[str, Version], digests: Mapping[str, str | None]
 ) -> dict[str, str]:
     """The parts of an output's fingerprint, by name. Secrets, URLs and library versions are never among them."""
-    above = bound.graph.upstream([write.node])
-    parts = {f"code.{module}": code for module, code in bound.code.items()}
-    parts |= {f"params.{name}": _text(bound.shown_params[name]) for name in sorted(above & bound.shown_params.keys())}
-    parts |= {f"config.{name}": _text(value) for name, value in bound.shown_config.items()}
+    parts = own_parts(bound, write.node)
     for read in bound.datasets_under(write):
         parts |= _reading(read)
     for read in _triggers(bound, write):
@@ -102,26 +99,34 @@ def parts_of(
     parts |= {f"values.{node}": digest for node, digest in digests.items() if digest is not None}
     if write.schema_code:
         parts["schema"] = write.schema_code
-    parts["node"] = _text(write.node)
+    parts["node"] = as_text(write.node)
     if bound.config.partitions:
         parts["partitions"] = f"{bound.config.partitions.every} {bound.config.partitions.timezone}"
     return parts | _options(write.dataset) | settings(write.dataset)
+
+
+def own_parts(bound: Bound, node: str) -> dict[str, str]:
+    """What a pipeline itself puts into the value of a node: code, params and config, by name."""
+    above = bound.graph.upstream([node])
+    parts = {f"code.{module}": code for module, code in bound.code.items()}
+    parts |= {f"params.{name}": as_text(bound.shown_params[name]) for name in sorted(above & bound.shown_params.keys())}
+    return parts | {f"config.{name}": as_text(value) for name, value in bound.shown_config.items()}
 
 
 def settings(dataset: Dataset) -> dict[str, str]:
     """The settings of a dataset that decide which rows it holds, by name; defaults are left out."""
     left_out = {"store", "path", "table", "query", "options", "schema_", "was"}
     chosen = dataset.config.model_dump(mode="json", exclude=left_out, exclude_defaults=True)
-    return {f"write.{name}": _text(value) for name, value in sorted(chosen.items())}
+    return {f"write.{name}": as_text(value) for name, value in sorted(chosen.items())}
 
 
 def _reading(read: Read) -> dict[str, str]:
     """How the rows of a read are made of what its store holds."""
     name, config = read.dataset.name, read.dataset.config
-    parts = {f"input.{read.parameter}": _text(name)} if read.parameter != name else {}
+    parts = {f"input.{read.parameter}": as_text(name)} if read.parameter != name else {}
     wanted = {"partition", "format"} | ({"on_invalid", "max_invalid"} if read.contract else set())
     chosen = config.model_dump(mode="json", include=wanted, exclude_defaults=True)
-    parts |= {f"settings.{name}": _text(chosen)} if chosen else {}
+    parts |= {f"settings.{name}": as_text(chosen)} if chosen else {}
     parts |= {f"contract.{name}": read.schema_code} if read.schema_code else {}
     return parts | _options(read.dataset)
 
@@ -129,7 +134,7 @@ def _reading(read: Read) -> dict[str, str]:
 def _options(dataset: Dataset) -> dict[str, str]:
     """The options of a dataset's format, hashed."""
     options = dataset.config.options
-    return {f"options.{dataset.name}": hashlib.sha256(_text(options).encode()).hexdigest()} if options else {}
+    return {f"options.{dataset.name}": hashlib.sha256(as_text(options).encode()).hexdigest()} if options else {}
 
 
 def _triggers(bound: Bound, write: Write) -> list[Read]:
@@ -170,5 +175,6 @@ def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """A value of YAML as the text that goes into a fingerprint."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)

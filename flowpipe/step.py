@@ -1,8 +1,9 @@
-"""One step: read, compute, stage, audit, decide. Until it is published, nothing of it is visible."""
+"""One step: read, compute, stage, audit. Until it is decided and published, nothing of it is visible."""
 
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,19 +17,19 @@ from flowpipe import fingerprint
 from flowpipe.adapters import State
 from flowpipe.bound import Bound, Read, Write
 from flowpipe.catalog import Catalog
+from flowpipe.checkpoints import Checkpoints, ReadBack, StepCheckpoints
 from flowpipe.config import Configuration
-from flowpipe.errors import DataError, FlowpipeError, Interrupted, Problem, redact
+from flowpipe.errors import DataError, FlowpipeError, Interrupted, OutOfTime, Problem, redact
 from flowpipe.executors import NodeProgress, NodeStart, Remote
-from flowpipe.executors.retry import Policy
 from flowpipe.executors.scheduler import Scheduler
-from flowpipe.executors.task import Settings
+from flowpipe.firing import HookPool
 from flowpipe.frames import collected, present, rows_of
 from flowpipe.inputs import OpenInput
 from flowpipe.intents import Intent
+from flowpipe.modules import ProjectCode
 from flowpipe.output import Output, Target
 from flowpipe.partition import Slice
 from flowpipe.plan import Step
-from flowpipe.publishing import Publisher
 from flowpipe.reading import Reading
 from flowpipe.records import Checked, NodeEnded, NodeStarted, Record
 from flowpipe.staging import StagingPass
@@ -45,13 +46,15 @@ class Workshop:
     run: str
     run_time: datetime
     configuration: Configuration
+    code: ProjectCode
     catalog: Catalog
     scheduler: Scheduler
-    publisher: Publisher
+    checkpoints: Checkpoints
     scratch: Path
     force: bool
     emit: Callable[[Record], None]
     stop: Stop
+    hooks: HookPool
 
     def redact(self, text: str) -> str:
         """A text without the project's secrets."""
@@ -63,22 +66,24 @@ class InputsMoved(Exception):
 
 
 @dataclass(frozen=True)
-class Decided:
-    """A step whose manifest is saved: it will be published. What it was made of lies in `scratch` until then."""
+class Decidable:
+    """What a step staged and audited, to be decided; what it was made of lies in `scratch` until it is published."""
 
     intent: Intent
     scratch: Path
 
 
-def run_step(step: Step, shop: Workshop) -> Decided | tuple[str, ...]:
-    """Run one planned step until it is decided; the reasons of a step that turned out to be up to date.
+def run_step(step: Step, shop: Workshop) -> Decidable | tuple[str, ...]:
+    """Run one planned step until it can be decided; the reasons of a step that turned out to be up to date.
 
     Raises:
         FlowpipeError: what went wrong; nothing of the step is visible.
     """
+    until = None if step.bound.timeout is None else time.monotonic() + step.bound.timeout
     for attempt in range(RESTARTS):
         try:
-            return _Attempt(step.bound, step.slice, shop, shop.scratch / f"{step.name}-{attempt}").run()
+            scratch = shop.scratch / f"{step.name}-{attempt}"
+            return _Attempt(step.bound, step.slice, shop, scratch, until).run()
         except InputsMoved as moved:
             name = moved.args[0]
     raise DataError(
@@ -93,8 +98,9 @@ class _Attempt:
     slice: Slice
     shop: Workshop
     scratch: Path
+    until: float | None
 
-    def run(self) -> Decided | tuple[str, ...]:
+    def run(self) -> Decidable | tuple[str, ...]:
         reading = Reading.hold(self.bound, self.slice, self.shop.catalog, self.shop.configuration)
         choices, values = self._choices(reading)
         stale = [choice for choice in choices if choice.action == "run"]
@@ -104,10 +110,7 @@ class _Attempt:
         outputs = self._stale_only(self._staged(choices, reading, values), stale)
         self._tell(outputs)
         publications = tuple(publication for output in outputs for publication in output.publications)
-        intent = Intent(self.shop.run, self.bound.name, self.slice, publications)
-        with self.shop.stop.held_off():
-            self.shop.publisher.decide(intent)
-        return Decided(intent, self.scratch)
+        return Decidable(Intent(self.shop.run, self.bound.name, self.slice, publications), self.scratch)
 
     def _loaded(self, stale: Sequence[Choice]) -> str | None:
         """How far the read that has a watermark was loaded; None: it has not been, or there is none.
@@ -172,11 +175,12 @@ class _Attempt:
         Raises:
             InputsMoved: an input changed meanwhile, which may be why something else failed.
         """
-        needed = self.bound.graph.upstream([choice.write.node for choice in choices if choice.action == "run"])
-        targets = [self._target(choice, reading.label) for choice in choices if choice.write.node in needed]
-        staging = StagingPass(self.bound, targets, needed, self.scratch, self.shop.run_time)
+        stale = [choice for choice in choices if choice.action == "run"]
+        kept = StepCheckpoints(self.shop.checkpoints, (self.bound, self.slice), reading, stale, self.scratch)
+        targets = [self._target(choice, reading.label) for choice in choices if choice.write.node in kept.needed]
+        staging = StagingPass(self.bound, targets, kept.needed, self.scratch, self.shop.run_time)
         try:
-            self._compute(staging, targets, reading, values)
+            self._compute(staging, targets, reading, values, kept)
             outputs = staging.finish()
             if moved := reading.moved():
                 raise InputsMoved(moved)
@@ -191,17 +195,23 @@ class _Attempt:
         return outputs
 
     def _compute(
-        self, staging: StagingPass, targets: Sequence[Target], reading: Reading, values: dict[str, Any]
+        self,
+        staging: StagingPass,
+        targets: Sequence[Target],
+        reading: Reading,
+        values: dict[str, Any],
+        kept: StepCheckpoints,
     ) -> None:
         receivers = staging.receivers()
 
         def handed_on(name: str, value: Any) -> Any:
             return receivers[name](value) if name in receivers else value
 
-        read = self._inputs(staging.needed, reading, staging)
+        read = self._inputs(kept, reading, staging)
         inputs = self._given() | {name: handed_on(name, frame) for name, frame in read.items()}
         overrides = {name: handed_on(name, value) for name, value in values.items() if name in staging.needed}
-        self._graph_values([target.write.node for target in targets], inputs, overrides, receivers)
+        overrides |= {back.node: handed_on(back.node, self._reused(back)) for back in kept.found.values()}
+        self._graph_values([target.write.node for target in targets], inputs, overrides, kept.receivers(receivers))
 
     def _stale_only(self, outputs: Sequence[Output], stale: Sequence[Choice]) -> tuple[Output, ...]:
         """The outputs to be published; what else was staged is removed."""
@@ -214,7 +224,7 @@ class _Attempt:
         order = sorted(outputs, key=lambda output: output.dataset.config.missing == "keep")
         return tuple(output for output in order if output.dataset.name not in current)
 
-    def _inputs(self, needed: frozenset[str], reading: Reading, staging: StagingPass) -> dict[str, Any]:
+    def _inputs(self, kept: StepCheckpoints, reading: Reading, staging: StagingPass) -> dict[str, Any]:
         """The frames of all reads.
 
         Raises:
@@ -223,9 +233,10 @@ class _Attempt:
         frames: dict[str, Any] = {}
         problems: list[Problem] = []
         for name, read in self.bound.reads.items():
-            if name in needed and read.dataset.name in reading.pins:
+            if name in kept.needed and read.dataset.name in reading.pins:
+                kind = "lazy" if name in kept.only_audited else read.kind
                 try:
-                    frames[name] = self._read(read, reading, staging)
+                    frames[name] = present(self._read(read, reading, staging), kind, self.scratch)
                 except DataError as error:
                     problems += error.problems
         if problems:
@@ -249,12 +260,12 @@ class _Attempt:
             published_at=self.shop.run_time.astimezone(UTC).isoformat(timespec="microseconds"),
         )
 
-    def _read(self, read: Read, reading: Reading, staging: StagingPass) -> Any:
+    def _read(self, read: Read, reading: Reading, staging: StagingPass) -> pl.LazyFrame:
         frame = reading.frame(read, self.scratch)
         if read.contract is not None:
             adapter, state = self.shop.catalog.adapter(read.dataset), self._state(read.dataset.name, {})
             frame = staging.audit_input(OpenInput(read, self.slice, reading.label, adapter, state, self.scratch, frame))
-        return present(frame, read.kind, self.scratch)
+        return frame
 
     def _given(self) -> dict[str, Any]:
         return {**self.bound.params, **self.bound.given(self.slice, self.shop.run_time)}
@@ -266,22 +277,23 @@ class _Attempt:
         overrides: Mapping[str, Any],
         receivers: Mapping[str, Callable[[Any], Any]],
     ) -> dict[str, Any]:
-        config = self.bound.config
-
-        def settings(node: str) -> Settings:
-            own = config.nodes.get(node)
-            return Settings(Policy(own.retry if own and own.retry else config.retry))
-
         return self.bound.graph.compute(
             nodes,
             inputs,
             scheduler=self.shop.scheduler,
-            settings=settings,
+            settings=self.bound.settings,
             overrides=overrides,
             handed_on=receivers,
             progress=self._progress,
-            check_stop=self.shop.stop.check,
+            check_stop=self._check,
+            until=self.until,
+            hooks=self.shop.hooks.of(self.bound.hooks, f"{self.shop.run}/{self.bound.name}/{self.slice}"),
         )
+
+    def _check(self) -> None:
+        self.shop.stop.check()
+        if self.until is not None and time.monotonic() >= self.until:
+            raise out_of_time(self.bound, self.slice)
 
     def _progress(self, event: NodeProgress) -> None:
         step = (self.shop.run, self.bound.name, str(self.slice), event.node)
@@ -291,12 +303,26 @@ class _Attempt:
         rows = event.value.rows if isinstance(event.value, Remote) else rows_of(event.value)
         self.shop.emit(NodeEnded(*step, event.started_at, event.seconds, event.attempts, event.outcome, rows))
 
+    def _reused(self, back: ReadBack) -> Any:
+        step, took = (self.shop.run, self.bound.name, str(self.slice), back.node), (back.started_at, back.seconds)
+        self.shop.emit(NodeEnded(*step, *took, 0, "reused", rows_of(back.value)))
+        return back.value
+
     def _tell(self, outputs: Sequence[Output]) -> None:
         step = (self.shop.run, self.bound.name, str(self.slice))
         for output in outputs:
             for check, failed in output.failed.items():
                 consequence = output.consequence if failed else "passed"
                 self.shop.emit(Checked(*step, output.dataset.name, check, failed, consequence))
+
+
+def out_of_time(bound: Bound, part: Slice) -> OutOfTime:
+    """The words for a step that took too long."""
+    return OutOfTime(
+        f"step {bound.name if part.kind == 'whole' else f'{bound.name} {part}'} took longer than its timeout of "
+        f"{bound.config.timeout}",
+        hint="give it more with `timeout:`, or see what it waited for with `flowpipe show last`",
+    )
 
 
 def _none_for(bound: Bound) -> dict[str, str | None]:

@@ -14,10 +14,14 @@ COLORS: Mapping[str, str] = {
     "run": "green",
     "skipped": "dim",
     "skip": "dim",
+    "reused": "dim",
     "failed": "red",
     "crashed": "red",
     "cancelled": "yellow",
 }
+
+
+REUSED = "reused from its checkpoint"
 
 
 def is_terminal() -> bool:
@@ -53,10 +57,16 @@ def as_json(value: Any) -> str:
     return json.dumps(value, default=plain, ensure_ascii=False)
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> None:
-    """Print rows under headings."""
+def table(
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    right: Sequence[str] = (),
+    styles: Mapping[str, str] = COLORS,
+) -> None:
+    """Print rows under headings; `styles` are those of cells by their text."""
     if is_terminal():
-        _rich_table(headings, rows, right)
+        _rich_table(headings, rows, right, styles)
         return
     lines = [headings, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -68,7 +78,9 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequ
         line("  ".join(padded).rstrip())
 
 
-def _rich_table(headings: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str]) -> None:
+def _rich_table(
+    headings: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str], styles: Mapping[str, str]
+) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -77,7 +89,7 @@ def _rich_table(headings: Sequence[str], rows: Iterable[Sequence[str]], right: S
     for heading in headings:
         grid.add_column(heading, justify="right" if heading in right else "left", overflow="fold")
     for row in rows:
-        grid.add_row(*(Text(cell, style=COLORS.get(cell, "")) for cell in row))
+        grid.add_row(*(Text(cell, style=styles.get(cell, "")) for cell in row))
     Console(highlight=False).print(grid)
 
 

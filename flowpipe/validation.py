@@ -177,7 +177,8 @@ def _words(details: ErrorDetails) -> tuple[str, str | None]:
         close = nearest(str(details["input"]), known)
         return f"{given} is not one of {', '.join(known)}", f'did you mean "{close}"?' if close else None
     if kind in _BOUNDS:
-        return f"{given} {_BOUNDS[kind].format(**said)}", None
+        bounds = {name: f"{bound:g}" if isinstance(bound, float) else bound for name, bound in said.items()}
+        return f"{given} {_BOUNDS[kind].format(**bounds)}", None
     if kind == "too_short":
         return f"at least {said['min_length']} is needed, there are {said['actual_length']}", None
     return f"{given}: {details['msg'][:1].lower()}{details['msg'][1:]}", None

@@ -24,7 +24,7 @@ HOMES = {
     "duckdb": ["flowpipe.adapters.duckdb", "flowpipe.frames"],  # a DuckDB relation is one of the frames
     "filelock": ["flowpipe.liveness", "flowpipe.run"],
     "fsspec": ["flowpipe.adapters.delta", "flowpipe.adapters.files", "flowpipe.objectstore"],
-    "hamilton": ["flowpipe.graph"],
+    "hamilton": ["flowpipe.firing", "flowpipe.graph", "flowpipe.hooks"],
     "opentelemetry": ["flowpipe.executors.worker"],
     "pandera": ["flowpipe.rules"],
     "psycopg": ["flowpipe.adapters.postgres"],

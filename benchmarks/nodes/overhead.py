@@ -47,19 +47,25 @@ def by_flowpipe(folder: Path, engine: str) -> Callable[[], Any]:
     """One execution by an executor of flowpipe's."""
     from flowpipe import pipeline
     from flowpipe.config import PipelineConfig, RetryConfig
+    from flowpipe.executors import Site
     from flowpipe.executors.local import Sync, SyncOptions, Threads, ThreadsOptions
+    from flowpipe.executors.retry import Policy
+    from flowpipe.executors.scheduler import Scheduler
+    from flowpipe.executors.task import Settings
     from flowpipe.modules import ProjectCode
 
     settings = PipelineConfig(modules=["layers"], writes={name: name for name in LAST})
-    graph = pipeline.load("layers", ProjectCode(folder), settings)
-    executor = Sync(SyncOptions()) if engine == "sync" else Threads(ThreadsOptions(workers=4))
-    once = RetryConfig()
+    code = ProjectCode(folder)
+    graph = pipeline.load("layers", code, settings)
+    site = Site("run", folder, code.importer)
+    executor = Sync(SyncOptions(), site) if engine == "sync" else Threads(ThreadsOptions(workers=4), site)
+    once = Settings(Policy(RetryConfig()))
     return partial(
         graph.compute,
         LAST,
         {"start": 1},
-        executor=executor,
-        retry=lambda _: once,
+        scheduler=Scheduler(executor),
+        settings=dict.fromkeys(graph.nodes, once),
         progress=lambda _: None,
     )
 

@@ -7,7 +7,7 @@ door. Nothing here knows a concrete executor; `flowpipe.executors.queue` decides
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -106,14 +106,20 @@ class Executor(Protocol):
     """A place where calls run. Made once per run in the driver; its methods may be called from any thread.
 
     `capacity` is what calls in flight may take together; the queue submits no more, so that nothing waits in a second
+<<<<<<< HEAD
     queue. `isolated` says that calls run in other processes: values travel, and `cancel` kills.
 
     A class may say with `requires` which modules of an extra it cannot do without: `check` looks for them. Importing its
     own module must need none of them.
+=======
+    queue. `isolated` says that calls run in other processes: values travel, and `cancel` kills; `shares_disk` that
+    these see the driver's files under the same paths.
+>>>>>>> contract
     """
 
     Options: type[BaseModel]
     isolated: bool
+    shares_disk: bool
 
     def __init__(self, options: Any, site: Site) -> None:
         """`options` is an instance of the class's `Options`.
@@ -153,11 +159,26 @@ class Executor(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Prospect:
+    """What can be told of an executor before it starts.
+
+    `most` is what it can ever have, None where only the running cluster knows. `overdue` is what becomes of a node that
+    it cannot stop at its timeout.
+    """
+
+    name: str
+    isolated: bool
+    most: Resources | None
+    overdue: str
+
+
+@dataclass(frozen=True, slots=True)
 class NodeStart:
-    """A node was given to the executor for the first time."""
+    """A node is given to the executor for the first time. Keep no reference to its arguments beyond its end."""
 
     node: str
     at: datetime
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +217,20 @@ def problems(config: ExecutorConfig, configuration: Configuration) -> tuple[Prob
     except ConfigError as error:
         return error.problems
     return ()
+
+
+def prospect(config: ExecutorConfig, configuration: Configuration) -> Prospect | None:
+    """What can be told of an executor that is not started; None where something is wrong with it.
+
+    Its class may have `most(options)`, which gives `Resources` or None, and a text `overdue`.
+    """
+    try:
+        options = _options(config, configuration)
+    except ConfigError:
+        return None
+    kind = installed()[config.type].load()
+    is_known = hasattr(kind, "most") and configuration.is_resolved("executor")
+    return Prospect(config.type, kind.isolated, kind.most(options) if is_known else None, getattr(kind, "overdue", ""))
 
 
 def create(config: ExecutorConfig, configuration: Configuration, site: Site) -> Executor:

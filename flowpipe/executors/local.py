@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from flowpipe.executors import Call, Gathered, Remote, Resources, Result, Site
+from flowpipe.fields import Bytes, size
 from flowpipe.validation import Model
 
 
@@ -39,6 +40,8 @@ class Sync:
 
     Options: type[BaseModel] = SyncOptions
     isolated = False
+    shares_disk = True
+    overdue = "that it took too long is noticed when it ends"
     capacity = Resources(cpus=1)
 
     def __init__(self, options: SyncOptions, site: Site) -> None:
@@ -61,12 +64,17 @@ def _workers() -> int:
     return max(4, os.cpu_count() or 1)
 
 
+def _memory() -> str:
+    return f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // 10**6}MB"
+
+
 class ThreadsOptions(Model):
-    """`threads`: how many calls run at once."""
+    """`threads`: what the calls that run at once may take together."""
 
     workers: int = Field(
         default_factory=_workers, ge=1, description="threads; as many as CPUs and at least 4 if absent"
     )
+    memory: Bytes = Field(default_factory=_memory, description="of all calls; what the machine has if absent")
 
 
 def _call(call: Call, done: Callable[[Result], None]) -> None:
@@ -78,12 +86,19 @@ class Threads:
 
     Options: type[BaseModel] = ThreadsOptions
     isolated = False
+    shares_disk = True
+    overdue = "after that time it fails or is tried again, but its thread goes on unseen until it ends"
 
     def __init__(self, options: ThreadsOptions, site: Site) -> None:
         del site
-        self.capacity = Resources(cpus=options.workers)
+        self.capacity = self.most(options)
         self._workers = options.workers
         self._pool = self._new_pool()
+
+    @staticmethod
+    def most(options: ThreadsOptions) -> Resources:
+        """All that there is for calls."""
+        return Resources(options.workers, size(options.memory))
 
     def submit(self, call: Call, done: Callable[[Result], None]) -> None:
         self._pool.submit(contextvars.copy_context().run, _call, call, done)

@@ -135,11 +135,11 @@ class Run:
     def _submit(self, task: Task) -> None:
         node = task.node
         job = self._jobs.get(node)
+        arguments = {name: self._values[need] for name, need in task.needs.items()}
         if job is None:
             job = self._jobs[node] = _Job(contextvars.copy_context(), datetime.now(UTC), time.perf_counter())
-            job.context.run(self._watch.progress, NodeStart(node, job.started_at))
+            job.context.run(self._watch.progress, NodeStart(node, job.started_at, arguments))
         job.attempts += 1
-        arguments = {name: self._values[need] for name, need in task.needs.items()}
         stays = not (task.expands or node in self._wanted or node in self._watch.finishes)
         self._running.add(node)
         if task.settings.timeout is not None:
@@ -155,13 +155,12 @@ class Run:
 
     def _turn(self) -> None:
         """Sleep until something happens, and take it in."""
-        timed = self._again[:1] + self._limits[:1]
-        now = time.monotonic()
+        timed = [due for due, *_ in self._again[:1]] + [due for due, *_ in self._limits[:1]]
+        timed += [] if self._watch.until is None else [self._watch.until]
         # Results count, not events: an interrupt may have swallowed one.
         if not self._results:
             with suppress(Empty):
-                self._events.get(timeout=max(0.0, min(timed)[0] - now) if timed else None)
-        self._watch.before()
+                self._events.get(timeout=max(0.0, min(timed) - time.monotonic()) if timed else None)
         while self._again and self._again[0][0] <= time.monotonic():
             self._ready.append(heapq.heappop(self._again)[1])
         for node, attempt in list(self._results):
@@ -173,6 +172,7 @@ class Run:
             if self._is_running(node, attempt):
                 self._executor.cancel(self._jobs[node].ticket)
                 self._complete(node, self._too_long(node))
+        self._watch.before()
 
     def _is_running(self, node: str, attempt: int) -> bool:
         """Whether an attempt is waited for: not one that was given up."""

@@ -65,10 +65,12 @@ class Watch:
 
     `before` is called whenever the driver wakes up and may raise to stop. `finish` takes a node and its value and gives
     the value that consumers get; what it raises is the node's failure. It is called for the nodes of `finishes`, whose
-    values are fetched for it. What `progress` sets of context variables, the node's function sees.
+    values are fetched for it. What `progress` sets of context variables, the node's function sees. At `until`, of the
+    monotonic clock, the driver wakes up.
     """
 
     before: Callable[[], None]
     finish: Callable[[str, Any], Any]
     progress: Callable[[NodeProgress], None]
     finishes: Collection[str] = ()
+    until: float | None = None

@@ -67,7 +67,7 @@ class Log:
         return Scheduler(self.executor).run(tasks, given or {}, wanted, watch)
 
     def _tell(self, event: NodeProgress) -> None:
-        self.events.append(replace(event, value=None) if isinstance(event, NodeEnd) else event)
+        self.events.append(replace(event, value=None) if isinstance(event, NodeEnd) else replace(event, arguments={}))
 
     def failures(self, tasks: Sequence[Task], *wanted: str) -> list[tuple[str, str, int]]:
         with pytest.raises(NodesFailed) as caught:
@@ -295,13 +295,8 @@ class ExecutorSuite:
                 Task(f"{name}_sum", total, {"both": f"{name}_one"}, SETTINGS, collects=f"{name}_one"),
             ]
 
-        def summed(x: list[int]) -> int:
-            return sum(x)
-
-        tasks = [
-            replace(each, function=summed) if each.collects else each for each in once("a", "n") + once("b", "a_sum")
-        ]
-        assert log.run(tasks, "b_sum", given={"n": 3}) == {"b_sum": sum(range(12)) + 12 * 12}
+        values = log.run(once("a", "n") + once("b", "a_sum"), "b_sum", given={"n": 3})
+        assert values == {"b_sum": sum(range(12)) + 12 * 12}
 
     def test_the_item_of_a_failure_is_named(self, log: Log) -> None:
         tasks = fan_out([1, 2, 0, 3])

@@ -188,7 +188,7 @@ class TestCreate:
                 "{type: threads, worker: 4}",
                 [
                     'conf/profiles/dev.yml:2:27: unknown key "worker"',
-                    '  hint: did you mean "workers"? known: workers',
+                    '  hint: did you mean "workers"? known: memory, workers',
                 ],
             ),
             ("{type: threads, workers: 0}", ["conf/profiles/dev.yml:2:36: 0 must be at least 1"]),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,8 +13,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +26,12 @@ from executor_suite import ExecutorSuite, Log, task
 
 from flowpipe.config import RetryConfig
 from flowpipe.errors import ConfigError
-from flowpipe.executors import Call, ClusterLost, Executor, NodeEnd, Remote, Resources, Result, Site, WorkerLost
-from flowpipe.executors.ray import Ray
+from flowpipe.executors import Call, Executor, NodeEnd, Remote, Resources, Result, Site
+from flowpipe.executors.ray import Ray, failures
+from flowpipe.executors.ray.attempt import entry
 from flowpipe.executors.ray.options import RayOptions
 from flowpipe.importer import Importer
+from tests.conftest import ProjectFolder
 
 
 def site(folder: Path) -> Site:
@@ -35,13 +40,27 @@ def site(folder: Path) -> Site:
     return Site("run", folder / "scratch", Importer.of(folder / "code"))
 
 
-def one(executor: Ray, function: Callable[..., Any], *, stays: bool = False, takes: Resources = Resources(), **arguments: Any) -> Result:
+def one(
+    executor: Ray,
+    function: Callable[..., Any],
+    *,
+    stays: bool = False,
+    takes: Resources = Resources(),
+    **arguments: Any,
+) -> Result:
     """The result of one call."""
     _, results = begun(executor, function, stays=stays, takes=takes, **arguments)
     return results()
 
 
-def begun(executor: Ray, function: Callable[..., Any], *, stays: bool = False, takes: Resources = Resources(), **arguments: Any) -> tuple[Any, Callable[[], Result]]:
+def begun(
+    executor: Ray,
+    function: Callable[..., Any],
+    *,
+    stays: bool = False,
+    takes: Resources = Resources(),
+    **arguments: Any,
+) -> tuple[Any, Callable[[], Result]]:
     results: list[Result] = []
     landed = threading.Event()
 
@@ -58,13 +77,13 @@ def begun(executor: Ray, function: Callable[..., Any], *, stays: bool = False, t
     return ticket, wait
 
 
-def users(folder: str) -> list[str]:
+def users(folder: str) -> list[int]:
     """The processes that have a file below a folder open."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if any(os.readlink(file).startswith(folder) for file in (process / "fd").iterdir()):
-                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+                found.append(int(process.name))
         except OSError:
             continue
     return found
@@ -176,7 +195,12 @@ def script(text: str, *arguments: str, folder: Path, **env: str) -> subprocess.P
     (folder / "driver.py").write_text(f"{SCRIPT}\n{text}")
     return subprocess.Popen(
         [sys.executable, str(folder / "driver.py"), *arguments],
-        env=os.environ | env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder,
+        env=os.environ | env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
     )
 
 
@@ -260,3 +284,217 @@ print(folder)
         assert errors[1] == "  hint: look whether its head runs; then run the same command again"
         assert users(folder) == []
         assert not Path(folder).exists()
+
+
+@dataclass
+class RealCluster:
+    """A head with one CPU, and a second node with one, on this machine."""
+
+    folder: Path
+    address: str
+    head: subprocess.Popen[str]
+    second: subprocess.Popen[str]
+
+
+def free_port() -> int:
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        return int(door.getsockname()[1])
+
+
+def ray_start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """`ray start`, and all that it starts, as one group of processes."""
+    quick = {
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_health_check_period_ms": "500",
+        "RAY_health_check_failure_threshold": "2",
+    }
+    command = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--num-cpus=1", "--disable-usage-stats"]
+    log = folder / f"start{len(list(folder.glob('start*')))}.log"
+    file = log.open("w")
+    node = subprocess.Popen(
+        [*command, *arguments, "--object-store-memory=200000000"],
+        env=os.environ | quick,
+        stdout=file,
+        stderr=file,
+        text=True,
+        start_new_session=True,
+    )
+    file.close()
+    assert eventually(lambda: "Ray runtime started" in log.read_text(), 60)
+    return node
+
+
+def kill(node: subprocess.Popen[str]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(node.pid, signal.SIGKILL)
+    node.wait()
+
+
+def clear(folder: Path) -> None:
+    """End what the group's death has not ended, and delete its files."""
+    for process in users(f"{folder}/"):
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def running_cluster() -> Iterator[RealCluster]:
+    folder, port = Path(tempfile.mkdtemp(prefix="fp-ray-", dir="/tmp")), free_port()
+    nodes = []
+    try:
+        nodes.append(
+            ray_start(folder, "--head", f"--port={port}", f"--temp-dir={folder}/ray", "--include-dashboard=false")
+        )
+        nodes.append(ray_start(folder, f"--address=127.0.0.1:{port}"))
+        yield RealCluster(folder, f"127.0.0.1:{port}", *nodes)
+    finally:
+        for node in nodes:
+            kill(node)
+        clear(folder)
+
+
+@pytest.fixture
+def cluster() -> Iterator[RealCluster]:
+    """A real cluster of two nodes, which a test may kill."""
+    with running_cluster() as running:
+        yield running
+
+
+class TestRealCluster:
+    def test_what_dies_is_told_and_what_is_others_stays(self, cluster: RealCluster, tmp_path: Path) -> None:
+        """One cluster for all of it, for starting one takes long."""
+        text = """
+import ray
+executor = Ray(RayOptions(address=sys.argv[1]), site(Path.cwd()))
+print(executor.capacity.cpus, executor._cluster.is_local)
+code = site(Path.cwd()).code.package
+print(one(executor, lambda: __import__(code + ".own", fromlist=["answer"]).answer()).value)
+executor.close()
+print(ray.is_initialized())
+
+ray.init(address=sys.argv[1], log_to_driver=False, logging_level="CRITICAL")
+Ray(RayOptions(address="auto"), site(Path.cwd())).close()
+print(ray.is_initialized())
+executor = Ray(RayOptions(address="auto"), site(Path.cwd()))
+head, rest = begun(executor, lambda: time.sleep(3))
+second = one(executor, lambda: pl.DataFrame({"a": range(1_000_000)}), stays=True).value
+rest()
+print("made", flush=True)
+sys.stdin.readline()
+print(one(executor, lambda frame: frame["a"].sum(), frame=second).value)
+_, wait = begun(executor, lambda: time.sleep(60))
+time.sleep(1)
+print("begun", flush=True)
+clock = time.monotonic()
+print(wait().error)
+print(time.monotonic() - clock < 15, flush=True)
+executor.close()
+os._exit(0)  # as a notebook that Ray ends in its own time
+"""
+        with script(text, cluster.address, folder=tmp_path) as driver:
+            assert driver.stdin
+            assert driver.stdout
+            lines = iter(driver.stdout.readline, "")
+            assert [next(lines).strip() for _ in range(5)] == ["2.0 False", "42", "False", "True", "made"]
+            kill(cluster.second)
+            print("go on", file=driver.stdin, flush=True)
+            assert [next(lines).strip() for _ in range(2)] == ["499999500000", "begun"]
+            kill(cluster.head)
+            out, err = driver.communicate(timeout=60)
+        gone, hint, in_time = out.splitlines()
+        assert gone.startswith("the Ray cluster at ")
+        assert gone.endswith(f":{cluster.address.rpartition(':')[2]} is gone")
+        assert hint == "  hint: look whether its head runs; then run the same command again"
+        assert in_time == "True"
+        assert (driver.returncode, err) == (0, "")
+
+
+class TestWhatCannotBe:
+    @pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere.invalid:6379"])
+    def test_an_address_where_nothing_answers(self, tmp_path: Path, address: str) -> None:
+        clock = time.monotonic()
+        with pytest.raises(ConfigError) as caught:
+            Ray(RayOptions(address=address), site(tmp_path))
+        assert time.monotonic() - clock < 10
+        assert str(caught.value) == (
+            f"ray cluster {address} cannot be reached: nothing answers\n"
+            "  hint: start one with `ray start --head`, or write `address: local`"
+        )
+
+    def test_a_cluster_of_this_machine_that_is_gone(self, tmp_path: Path) -> None:
+        text = """
+try:
+    Ray(RayOptions(address="auto"), site(Path.cwd()))
+except ConfigError as error:
+    print(error)
+"""
+        with script(text, folder=tmp_path, RAY_ADDRESS="127.0.0.1:1") as driver:
+            out, err = driver.communicate(timeout=60)
+        assert out.splitlines()[0] == "ray cluster 127.0.0.1:1 cannot be reached: nothing answers"
+        assert err == ""
+
+    def test_the_client_without_its_library(self, tmp_path: Path) -> None:
+        text = """
+sys.modules["grpc"] = None
+try:
+    Ray(RayOptions(address="ray://127.0.0.1:10001"), site(Path.cwd()))
+except ConfigError as error:
+    print(error)
+"""
+        with script(text, folder=tmp_path) as driver:
+            out, err = driver.communicate(timeout=60)
+        assert out.splitlines() == [
+            "ray://127.0.0.1:10001 needs Ray's client, which is not installed",
+            '  hint: pip install "ray[client]"',
+        ]
+        assert err == ""
+
+    def test_without_ray(self, project: ProjectFolder) -> None:
+        profile = (project.path / "conf/profiles/dev.yml").read_text() + "executor: {type: ray}\n"
+        project.write({"conf/profiles/dev.yml": profile})
+        command = 'import sys; sys.modules["ray"] = None; from flowpipe.cli import main; main()'
+        done = subprocess.run(
+            [sys.executable, "-c", command, "check"], cwd=project.path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 2
+        assert 'executor "ray" needs ray, which is not installed' in done.stderr
+        assert 'hint: pip install "flowpipe-etl[ray]"' in done.stderr
+
+    @pytest.mark.parametrize(
+        ("options", "text"),
+        [
+            ({"address": "somewhere"}, '"somewhere" is no address of a Ray cluster'),
+            ({"address": "auto", "workers": 2}, "workers is for an instance of our own, and there is an address"),
+            ({"workers": 0}, "greater than or equal to 1"),
+        ],
+    )
+    def test_options(self, options: dict[str, Any], text: str) -> None:
+        with pytest.raises(ValueError, match=re.escape(text)):
+            RayOptions(**options)
+
+    def test_options_that_ray_does_not_know(self, tmp_path: Path) -> None:
+        text = """
+try:
+    Ray(RayOptions(options={"namespase": "mine"}), site(Path.cwd()))
+except ConfigError as error:
+    print(error)
+"""
+        with script(text, folder=tmp_path) as driver:
+            out, err = driver.communicate(timeout=60)
+        assert out.startswith("Ray does not take the executor's options: ")
+        assert "namespase" in out
+        assert err == ""
+
+    def test_another_version_of_flowpipe_on_the_workers(self, local: Ray) -> None:
+        import ray
+
+        there = ray.remote(num_returns=2)(entry("9.9", b"", ()))
+        with pytest.raises(ray.exceptions.RayTaskError) as caught:
+            ray.get(there.remote(b"")[0])
+        told = failures.told(caught.value, "here:1", "9.9")
+        assert str(told) == (
+            f"flowpipe does not work on a worker of the Ray cluster: it has version {version('flowpipe-etl')}\n"
+            "  hint: install flowpipe-etl 9.9 and what it needs on every Ray node, or name it in options: runtime_env"
+        )

@@ -31,20 +31,20 @@ class Fault:
 
 @dataclass
 class Proxy:
-    """Where it listens, and how many connections its fault has struck."""
+    """Where it listens, how many connections it met, and how many of them its fault has struck."""
 
     upstream: Address
     fault: Fault
     port: int
     struck: int = 0
-    _met: int = 0
+    met: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def is_struck(self) -> bool:
         """Whether the fault is for the connection that comes now."""
         with self._lock:
-            self._met += 1
-            return self._met <= self.fault.times
+            self.met += 1
+            return self.met <= self.fault.times
 
     def serve(self, client: socket.socket) -> None:
         """One connection to its end."""

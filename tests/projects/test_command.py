@@ -175,7 +175,7 @@ def test_which_pipelines_windows_and_profiles(monthly: ProjectFolder) -> None:
         'error: --set params.factor=ten: param factor: "ten" is not a whole number (int)\n'
         "  hint: write a value of the annotated type\n"
         'error: --set parms.factor=2: unknown section "parms"\n'
-        '  hint: did you mean "params"? known: config, executor, memory_budget, params, retry, stores\n'
+        '  hint: did you mean "params"? known: config, deadline, executor, memory_budget, params, retry, stores\n'
     )
     assert refused(monthly, "run", "--wait", "soon") == (
         'error: --wait: "soon" is not a duration\n  hint: write it like 30s, 10m or 2h\n'
@@ -332,7 +332,7 @@ def test_check_tells_everything_at_once(project: ProjectFolder) -> None:
         'error: conf/profiles/dev.yml:3:19: unknown adapter "detla"\n'
         '  hint: did you mean "delta"? known: delta, duckdb, files, postgres\n'
         'error: conf/profiles/dev.yml:4:18: unknown executor "thraeds"\n'
-        '  hint: did you mean "threads"? known: sync, threads\n'
+        '  hint: did you mean "threads"? known: dask, processes, ray, sync, threads\n'
         "error: pipelines/other.py:8: function wrong has no return annotation\n"
         "  hint: write what it returns, or begin its name with _ if it is no node: _wrong\n"
     )

@@ -10,9 +10,21 @@ from typing import Any
 from flowpipe import pipeline
 from flowpipe.config import PipelineConfig, RetryConfig
 from flowpipe.errors import Where
+from flowpipe.executors import Site
 from flowpipe.executors.local import Sync, SyncOptions
+from flowpipe.executors.retry import Policy
+from flowpipe.executors.scheduler import Scheduler
+from flowpipe.executors.task import Settings
+from flowpipe.importer import Importer
 from flowpipe.modules import ProjectCode
 from flowpipe.pipeline import Pipeline
+
+SITE = Site("run", Path("scratch"), Importer("_flowpipe_none", {}))
+
+
+def once(graph: Pipeline) -> dict[str, Settings]:
+    """How nodes are run where it does not matter."""
+    return dict.fromkeys(graph.nodes, Settings(Policy(RetryConfig())))
 
 
 def project(root: Path, **files: str) -> ProjectCode:
@@ -38,6 +50,5 @@ def locate(*path: str | int) -> Where:
 
 def compute(graph: Pipeline, *wanted: str, **inputs: Any) -> dict[str, Any]:
     """Values of a graph's nodes."""
-    return graph.compute(
-        wanted, inputs, executor=Sync(SyncOptions()), retry=lambda _: RetryConfig(), progress=lambda _: None
-    )
+    scheduler = Scheduler(Sync(SyncOptions(), SITE))
+    return graph.compute(wanted, inputs, scheduler=scheduler, settings=once(graph), progress=lambda _: None)

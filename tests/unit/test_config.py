@@ -180,7 +180,7 @@ EVERY_MISTAKE = """\
 --set params..a=1: "params..a=1" is not SECTION.KEY=VALUE
   hint: write it like --set params.late_minutes=20
 --set x=1: unknown section "x"
-  hint: known: config, executor, memory_budget, params, retry, stores
+  hint: known: config, deadline, executor, memory_budget, params, retry, stores
 conf/catalog.yml:1:18: unknown store "landin"
   hint: did you mean "landing"? known: landing
 conf/catalog.yml:1:35: path and table exclude each other
@@ -234,8 +234,15 @@ conf/pipelines/delays.yml:5:19: "ten" is not a whole number
 conf/pipelines/delays.yml:5:30: "soon" is not a duration
   hint: write it like 500ms, 1s, 10m, 2h, 3d or 1w
 conf/pipelines/delays.yml:6:31: 0 must be at least 1
-conf/pipelines/delays.yml:6:36: "1b" is not a name
+conf/pipelines/delays.yml:6:44: "0s" is no time to run in
+  hint: write it like 30s, 10m or 2h
+conf/pipelines/delays.yml:6:66: 0 must be more than 0
+conf/pipelines/delays.yml:6:69: unknown key "gpu"
+  hint: did you mean "gpus"? known: cpus, gpus, memory
+conf/pipelines/delays.yml:6:79: "1b" is not a name
   hint: a name is letters, digits and _, and begins with no digit
+conf/pipelines/delays.yml:6:93: 30 is not text
+  hint: put it in quotes
 conf/pipelines/delays.yml:7:9: "no" is not true or false
   hint: write true or false, without quotes
 conf/pipelines/empty.yml:1:1: the key "modules" is missing
@@ -243,7 +250,7 @@ conf/pipelines/empty.yml:1:1: the key "modules" is missing
 conf/pipelines/empty.yml:1:1: the key "writes" is missing
   hint: add writes: ...
 conf/pipelines/list.yml:1:1: a list is not a mapping
-  hint: write a mapping of modules, params, config, reads, writes, partitions, retry, nodes, always
+  hint: write a mapping of modules, params, config, reads, writes, partitions, retry, timeout, nodes, always, hooks
 conf/pipelines/other.yaml: a file with this ending is not read
   hint: rename it to other.yml
 conf/pipelines/un-named.yml:1:1: "un-named" is not a name
@@ -254,7 +261,7 @@ conf/pipelines/un-named.yml:3:45: the end "2012" is before the start "2013"
 conf/profiles/dev.yml:1:19: the key "adapter" is missing
   hint: add adapter: ...
 conf/profiles/dev.yml:2:8: 3 is not a mapping
-  hint: write a mapping of attempts, wait, errors
+  hint: write a mapping of attempts, wait, max_wait, exponential, jitter, errors, not_errors
 conf/profiles/dev.yml:3:18: 1 is not text
   hint: put it in quotes
 conf/project.yml:1:1: the key "name" is missing
@@ -282,7 +289,7 @@ writes: [a, a]
 reads: {x: {dataset: y, trig: true}}
 partitions: {every: month, start: 2013-01-15}
 retry: {attempts: ten, wait: soon}
-nodes: {a: {retry: {attempts: 0}}, 1b: {}}
+nodes: {a: {retry: {attempts: 0}, timeout: 0s, resources: {cpus: 0, gpu: 1}}, 1b: {timeout: 30}}
 always: no
 """,
             "pipelines/broken.yml": "a: [\n",
@@ -460,3 +467,23 @@ def test_a_memory_budget_that_is_no_size_is_told_in_its_place(make: Make) -> Non
         '--set memory_budget.rows=2GB: "memory_budget.rows=2GB" is not memory_budget=VALUE\n'
         "  hint: write it like --set memory_budget=2GB"
     )
+
+
+def test_the_deadline_is_the_strongest_of_flag_profile_and_project(make: Make) -> None:
+    stores = "stores:\n  landing: {adapter: files, url: data}\n"
+    assert load(make({})).deadline is None
+    project = {"project.yml": "name: demo\ndefaults: {deadline: 1d}\n"}
+    assert load(make(project)).deadline == timedelta(days=1)
+    root = make(project | {"profiles/dev.yml": f"{stores}deadline: 2h\n"})
+    assert load(root).deadline == timedelta(hours=2)
+    assert load(root, sets=["deadline=90s"]).deadline == timedelta(seconds=90)
+
+
+def test_a_deadline_that_is_no_duration_is_told_in_its_place(make: Make) -> None:
+    root = make({"profiles/dev.yml": "stores: {landing: {adapter: files, url: data}}\ndeadline: noon\n"})
+    assert problems(root) == [
+        'conf/profiles/dev.yml:2:11: "noon" is not a duration\n  hint: write it like 500ms, 1s, 10m, 2h, 3d or 1w'
+    ]
+    assert problems(make(DEMO), sets=["deadline=2h", "deadline.run=2h"]) == [
+        '--set deadline.run=2h: "deadline.run=2h" is not deadline=VALUE\n  hint: write it like --set deadline=2h'
+    ]

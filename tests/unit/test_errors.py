@@ -11,6 +11,7 @@ from flowpipe import errors
 from flowpipe.errors import (
     ConfigError,
     DataError,
+    DeadlinePassed,
     FlowpipeError,
     Interrupted,
     LockedError,
@@ -46,6 +47,20 @@ def test_a_place_prints_as_editors_read_it(where: Where, text: str) -> None:
         (
             Interrupted(signal.SIGINT),
             "interrupted; nothing is half published\n  hint: run the same command again to go on",
+        ),
+        (
+            DeadlinePassed("2h", "4h"),
+            (
+                "the deadline of 2h has passed\n"
+                "  hint: run the same command again to go on, or give it more time: --deadline 4h"
+            ),
+        ),
+        (
+            DeadlinePassed("2h", "4h").after(3, 12),
+            (
+                "the deadline of 2h has passed; 3 of 12 steps are done\n"
+                "  hint: run the same command again to go on, or give it more time: --deadline 4h"
+            ),
         ),
         (ConfigError([Problem("a"), Problem("b", hint="c")]), "a\nb\n  hint: c"),
     ],
@@ -97,6 +112,7 @@ def test_problems_of_one_place_keep_their_order() -> None:
         (LockedError("x"), 75),
         (Interrupted(signal.SIGINT), 130),
         (Interrupted(signal.SIGTERM), 143),
+        (DeadlinePassed("2h", "4h"), 1),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -107,8 +123,9 @@ def test_exit_codes(error: FlowpipeError, code: int) -> None:
 def test_the_docstring_draws_the_tree() -> None:
     assert errors.__doc__
     drawn = re.findall(r"[├└]── (\w+) +([\d/]+) ", errors.__doc__)
+    found = [*FlowpipeError.__subclasses__(), *Interrupted.__subclasses__()]
     built = {error.__name__: "130/143" if error is Interrupted else str(error.exit_code) for error in
-             FlowpipeError.__subclasses__() if error.__module__ == "flowpipe.errors"}  # fmt: skip
+             found if error.__module__ == "flowpipe.errors"}  # fmt: skip
     assert dict(drawn) == built
 
 

@@ -10,12 +10,15 @@ from typing import Any
 
 import polars as pl
 import pytest
-from code_on_disk import compute, graph_of
+from code_on_disk import SITE, compute, graph_of, once
 
 from flowpipe.config import RetryConfig
 from flowpipe.errors import DataError, FlowpipeError, Interrupted, NodeError, Where
 from flowpipe.executors import Executor, NodeEnd, NodeProgress
 from flowpipe.executors.local import Sync, SyncOptions, Threads, ThreadsOptions
+from flowpipe.executors.retry import Policy
+from flowpipe.executors.scheduler import Scheduler
+from flowpipe.executors.task import Settings
 from flowpipe.pipeline import Input, Pipeline
 
 Load = Callable[..., Pipeline]
@@ -28,7 +31,7 @@ def load(tmp_path: Path) -> Load:
 
 @pytest.fixture(params=["sync", "threads"])
 def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
-    made: Executor = Sync(SyncOptions()) if request.param == "sync" else Threads(ThreadsOptions(workers=2))
+    made: Executor = Sync(SyncOptions(), SITE) if request.param == "sync" else Threads(ThreadsOptions(workers=2), SITE)
     yield made
     made.close()
 
@@ -95,8 +98,8 @@ class TestLoad:
 class TestCompute:
     def run(self, graph: Pipeline, executor: Executor, *wanted: str, **settings: Any) -> dict[str, Any]:
         inputs = settings.pop("inputs", {})
-        settings = {"retry": lambda _: RetryConfig(), "progress": lambda _: None, **settings}
-        return graph.compute(wanted, inputs, executor=executor, **settings)
+        settings = {"settings": once(graph), "progress": lambda _: None, **settings}
+        return graph.compute(wanted, inputs, scheduler=Scheduler(executor), **settings)
 
     def fails(self, graph: Pipeline, executor: Executor, *wanted: str, **settings: Any) -> str:
         with pytest.raises(FlowpipeError) as caught:
@@ -159,7 +162,7 @@ class TestCompute:
     def test_a_failure_after_attempts(self, load: Load, executor: Executor) -> None:
         text = "class Down(Exception): ...\ndef a() -> int:\n    raise Down('one\\ntwo\\n\\nthree\\nfour')"
         retry = RetryConfig(attempts=3, wait="1ms")
-        assert self.fails(load(a=text), executor, "a", retry=lambda name: {"a": retry}[name]) == (
+        assert self.fails(load(a=text), executor, "a", settings={"a": Settings(Policy(retry))}) == (
             "NodeError: pipelines/a.py:2: node a failed after 3 attempts: Down: one\n"
             "    two\n"
             "    three\n"
@@ -184,7 +187,7 @@ class TestCompute:
                 raise ValueError("of b")
             def c(a: int, b: int) -> int: return a + b
             """
-        made = Threads(ThreadsOptions(workers=2))
+        made = Threads(ThreadsOptions(workers=2), SITE)
         lines = self.fails(load(a=text), made, "c").splitlines()
         made.close()
         first, second = ("a", "b") if "node a failed:" in lines[0] else ("b", "a")
@@ -285,6 +288,6 @@ def test_a_chain_of_5000_nodes(load: Load, executor: Executor) -> None:
     lines = ["def n0() -> int: return 0"]
     lines += [f"def n{i}(n{i - 1}: int) -> int: return n{i - 1} + 1" for i in range(1, 5000)]
     graph = load(a="\n".join(lines))
-    values = graph.compute(["n4999"], {}, executor=executor, retry=lambda _: RetryConfig(), progress=lambda _: None)
+    values = graph.compute(["n4999"], {}, scheduler=Scheduler(executor), settings=once(graph), progress=lambda _: None)
     assert values == {"n4999": 4999}
     assert len(graph.upstream(["n4999"])) == 5000

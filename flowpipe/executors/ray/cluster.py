@@ -20,8 +20,9 @@ from flowpipe.executors.ray.instance import Folder
 from flowpipe.executors.ray.options import RayOptions
 
 _PATIENCE = 5
-# A head with fault tolerance may start again meanwhile.
+# A head with fault tolerance may start again meanwhile; one of our own does not.
 _SILENCE = 8.0
+_SILENCE_OF_OURS = 2.0
 _NEW_NODES = 5.0
 # What Ray reads from the environment of the process that starts or joins: no usage report, no
 # endless tries of what runs out of memory, none of the warnings about variables.
@@ -49,10 +50,14 @@ class Cluster:
         if self._is_ours:
             self._connect(options)
         elif options.options:
-            raise ConfigError([
-                Problem("Ray is already initialised in this process, so that options change nothing",
-                        hint="give them to ray.init there, or leave them out")
-            ])
+            raise ConfigError(
+                [
+                    Problem(
+                        "Ray is already initialised in this process, so that options change nothing",
+                        hint="give them to ray.init there, or leave them out",
+                    )
+                ]
+            )
         self._resources: tuple[Resources, ...] = ()
         address = options.address.removeprefix("ray://")
         self.address = address if self._is_client else ray.get_runtime_context().gcs_address
@@ -85,7 +90,7 @@ class Cluster:
         """Whether head and local node have answered lately; asks them."""
         if _answers(self.address, 2) and (self._is_client or _listens(_socket())):
             self._heard = time.monotonic()
-        return time.monotonic() - self._heard < _SILENCE
+        return time.monotonic() - self._heard < (_SILENCE_OF_OURS if self.is_local else _SILENCE)
 
     def close(self) -> None:
         """Leave a cluster; end one of our own with all its processes and files."""
@@ -127,7 +132,7 @@ class Cluster:
                 "_temp_dir": str(self._folder.path),
             }
         else:
-            settings["address"] = address
+            settings["address"] = options.address  # for what it finds itself, Ray also finds the token
         try:
             with _quiet():
                 ray.init(**settings)
@@ -173,7 +178,9 @@ def _unreachable(address: str, reason: str) -> Problem:
 def _refused(address: str, error: Exception) -> Problem:
     text = " ".join(str(error).split())
     if "Version mismatch" in text:
-        return Problem(f"ray cluster {address} has other versions: {text}", hint="use its versions of Ray and Python here")
+        return Problem(
+            f"ray cluster {address} has other versions: {text}", hint="use its versions of Ray and Python here"
+        )
     if "calling ray.init() again" in text or "ray.init twice" in text:
         return Problem("Ray is already initialised in this process", hint="write `address: auto` to use it")
     if isinstance(error, TypeError | ValueError) or "Unknown keyword" in text:

@@ -25,7 +25,8 @@ def told(error: BaseException, address: str, version: str) -> BaseException:
         return gone(address)
     if isinstance(error, of_ray.RuntimeEnvSetupError):
         return FlowpipeError(
-            f"Ray could not set up the runtime_env: {_short(error)}", hint="look at options: runtime_env of the executor"
+            f"Ray could not set up the runtime_env: {_short(error)}",
+            hint="look at options: runtime_env of the executor",
         )
     if isinstance(error, of_ray.ObjectStoreFullError | of_ray.OutOfDiskError):
         return FlowpipeError(

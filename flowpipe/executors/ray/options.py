@@ -25,7 +25,9 @@ class RayOptions(Model):
         default_factory=_workers, ge=1, description="CPUs of an instance of our own; as many as there are if absent"
     )
     object_store_memory: int | None = Field(
-        None, ge=80_000_000, description="bytes that an instance of our own keeps values in; 30 % of the memory if absent"
+        None,
+        ge=80_000_000,
+        description="bytes that an instance of our own keeps values in; 30 % of the memory if absent",
     )
     options: dict[str, Any] = Field(
         default_factory=dict, repr=False, description="for ray.init, such as runtime_env and namespace"

@@ -1,0 +1,93 @@
+"""The command: flags in, exit code out.
+
+Heavy libraries stay out until a command needs them, so that help, `list` and `runs` answer at once.
+"""
+
+# Annotations are no texts here: Typer would compile each of every command at every start.
+import os
+import sys
+import traceback
+from contextlib import suppress
+from typing import Annotated
+
+import typer
+
+from flowpipe.cli import breaking, past, project, running, tidying
+from flowpipe.errors import FlowpipeError, unexpected
+
+app = typer.Typer(
+    name="flowpipe",
+    help="Batch ETL: plain Hamilton functions in, audited tables out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # loading Rich costs more than all else that --help does
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"flowpipe {version('flowpipe-etl')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; may stand after the command, too.")] = False,
+) -> None:
+    del version, debug  # read by its callback, and in `main`, so that it may stand anywhere
+
+
+app.command("list")(project.list_)
+_COMMANDS = (
+    project.check,
+    running.plan,
+    running.run,
+    tidying.maintain,
+    tidying.clean,
+    breaking.breaker,
+    past.runs,
+    past.show,
+)
+for _command in _COMMANDS:
+    app.command()(_command)
+
+
+def main() -> None:
+    """The console script."""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    # delta-rs writes every try that failed to stderr, in a form of its own; what comes of it is told by flowpipe.
+    os.environ.setdefault("RUST_LOG", "error")
+    code = run_command(arguments, debug="--debug" in sys.argv)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(BrokenPipeError):  # of a reader that has seen enough
+            stream.flush()
+    # Python's own end would look for garbage among all that was imported, up to 0.4 s, and wait for a node that was
+    # interrupted and still computes in its thread. All that matters is closed by now.
+    os._exit(code)
+
+
+def run_command(arguments: list[str], *, debug: bool) -> int:
+    """Run one command to its end, with all errors told; its exit code."""
+    try:
+        app(arguments)
+    except SystemExit as done:  # how Typer ends, also after telling of flags that it does not know
+        return int(done.code or 0)
+    except Exception as error:  # noqa: BLE001 - the last resort, which says that it is one
+        if debug:
+            text = traceback.format_exc()
+            typer.echo(error.redact(text) if isinstance(error, FlowpipeError) else text, err=True)
+        return _report(error if isinstance(error, FlowpipeError) else unexpected(error))
+    return 0
+
+
+def _report(error: FlowpipeError) -> int:
+    for problem in error.problems:
+        typer.echo(f"error: {problem}", err=True)
+    return error.exit_code

@@ -1,0 +1,83 @@
+"""Commands that plan and run pipelines."""
+
+# Annotations are no texts here: Typer would compile each of every command at every start.
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flowpipe.cli import previewing
+from flowpipe.cli.options import First, Force, Json, Last, Names, Partitions, Profile, ProjectFolder, Sets, as_duration
+from flowpipe.cli.previewing import Head, Select, Until
+
+
+def plan(
+    pipelines: Names = None,
+    project: ProjectFolder = Path(),
+    profile: Profile = None,
+    sets: Sets = None,
+    partitions: Partitions = None,
+    first: First = None,
+    last: Last = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Print every step, whether it runs, and why.
+
+    Example: flowpipe plan daily_delays --from 2013-06
+    """
+    from flowpipe import terminal
+    from flowpipe.project import Project
+    from flowpipe.selection import Selection
+
+    selection = Selection(tuple(pipelines or ()), tuple(partitions or ()), first, last, force)
+    made = Project.load(project, profile=profile, sets=sets or ()).plan(selection)
+    rows = [(step.name, step.action, step.reason) for step in made.steps]
+    if as_json:
+        typer.echo(terminal.as_json([dict(zip(("step", "action", "reason"), row, strict=True)) for row in rows]))
+        return
+    shown = {"run": "run", "skip": "skip", "ask": "decided at run"}
+    terminal.table(("STEP", "ACTION", "WHY"), [(name, shown[action], why) for name, action, why in rows])
+
+
+def run(
+    pipelines: Names = None,
+    project: ProjectFolder = Path(),
+    profile: Profile = None,
+    sets: Sets = None,
+    partitions: Partitions = None,
+    first: First = None,
+    last: Until = None,
+    force: Force = False,
+    wait: Annotated[str, typer.Option("--wait", help="How long to wait for another run to end: 10m.")] = "0s",
+    deadline: Annotated[str | None, typer.Option("--deadline", help="Stop, as failed, after so long: 2h.")] = None,
+    select: Select = None,
+    head: Head = None,
+    as_json: Json = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="A line for each node, too.")] = False,
+) -> None:
+    """Run what is missing or stale, or print nodes and publish nothing.
+
+    Example: flowpipe run daily_delays --partition 2013-02 --set params.late_minutes=20
+
+    Example: flowpipe run --select late_flights --partition 2013-02 --head 5
+    """
+    from flowpipe import terminal
+    from flowpipe.progress import Progress
+    from flowpipe.project import Project
+    from flowpipe.selection import Selection
+
+    patience, allowed = as_duration("--wait", wait), as_duration("--deadline", deadline) if deadline else None
+    loaded = Project.load(project, profile=profile, sets=sets or ())
+    if asked := previewing.nodes(select, last, head):
+        unfit = {"--from": first, "--to": last not in asked and last, "--force": force}
+        previewing.refuse({**unfit, "--wait": patience, "--deadline": allowed, "--verbose": verbose})
+        previewing.show(loaded, asked, pipelines, partitions, head, as_json=as_json)
+        return
+    selection = Selection(tuple(pipelines or ()), tuple(partitions or ()), first, last, force)
+    listen: Any = (lambda record: typer.echo(terminal.as_json(record))) if as_json else Progress(nodes=verbose)
+    result = loaded.run(selection, on_record=listen, wait=patience, deadline=allowed, command=shlex.join(sys.argv[1:]))
+    if result.error:
+        raise result.error
