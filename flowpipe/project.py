@@ -31,8 +31,8 @@ from flowpipe.records import Record
 from flowpipe.roots import find_root, ledger_path, profile_state
 from flowpipe.run import Runner, RunResult, locked
 from flowpipe.selection import EVERYTHING, Selection
-from flowpipe.step import Workshop
 from flowpipe.stop import Stop
+from flowpipe.workshop import Workshop
 
 
 @dataclass
