@@ -205,11 +205,12 @@ class StepCheckpoints:
 
 def _tables(bound: Bound, node: str, part: Slice, catalog: Catalog) -> dict[str, str]:
     """What stores do to audited rows before they are handed on to a node: they fit them to their tables."""
-    adapters = {write.dataset: catalog.adapter(write.dataset) for write in written_above(bound, node)}
-    return {
-        dataset.name: f"{type(adapter).__name__} {dict(adapter.schema(dataset, part) or {})}"
-        for dataset, adapter in adapters.items()
-    }
+    found = {}
+    for write in written_above(bound, node):
+        adapter = catalog.adapter(write.dataset)
+        columns = adapter.schema(write.dataset, part) or {}
+        found[write.dataset.name] = f"{type(adapter).__name__} {dict(columns)}"
+    return found
 
 
 def _first_line(error: BaseException) -> str:
