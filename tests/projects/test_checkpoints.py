@@ -15,6 +15,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from flowpipe.testing import servers
 from tests.conftest import ProjectFolder
 
 Make = Callable[[dict[str, str]], ProjectFolder]
