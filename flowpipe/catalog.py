@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
-from importlib.metadata import EntryPoint
 from typing import Any
 
 from flowpipe import adapters, breaker
@@ -14,6 +13,7 @@ from flowpipe.adapters import Adapter, Dataset
 from flowpipe.config import Configuration, StoreConfig, validate_options
 from flowpipe.datasets import DatasetConfig, PartitionBy
 from flowpipe.errors import ConfigError, Problem, unknown
+from flowpipe.extras import install_line
 
 REJECTED = "__rejected"
 
@@ -112,16 +112,7 @@ class Catalog:
         except ImportError as error:
             where = self._configuration.where("stores", store, "adapter")
             text = f'adapter "{config.adapter}" cannot be loaded: {error}'
-            raise ConfigError([Problem(text, where, _install(points[config.adapter]))]) from error
-
-
-def _install(point: EntryPoint) -> str:
-    """How to get what an adapter needs: its package's extra of the adapter's name, if there is one."""
-    if point.dist is None:
-        return "install what it needs"
-    extras = point.dist.metadata.get_all("Provides-Extra") or ()
-    package = f"{point.dist.name}[{point.name}]" if point.name in extras else point.dist.name
-    return f'pip install "{package}"'
+            raise ConfigError([Problem(text, where, install_line(points[config.adapter]))]) from error
 
 
 def rejected(dataset: Dataset) -> Dataset:

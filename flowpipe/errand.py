@@ -35,8 +35,9 @@ from flowpipe.modules import ProjectCode
 from flowpipe.partition import Slice
 from flowpipe.plan import Step
 from flowpipe.records import Record
-from flowpipe.step import Decidable, Workshop, out_of_time, run_step
+from flowpipe.step import run_step
 from flowpipe.stop import Stop
+from flowpipe.workshop import Decidable, Workshop, out_of_time
 
 
 @dataclass(frozen=True)

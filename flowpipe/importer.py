@@ -51,9 +51,13 @@ class Importer(MetaPathFinder, ExecutionLoader):
 
     def load(self, name: str) -> ModuleType:
         """Import one of the modules by the name it has in the project."""
+        self.install()
+        return importlib.import_module(f"{self.package}.{name}")
+
+    def install(self) -> None:
+        """Let every import of this process find the modules, also those of unpickling."""
         if self not in sys.meta_path:
             sys.meta_path.insert(0, self)
-        return importlib.import_module(f"{self.package}.{name}")
 
     def text(self, name: str) -> str:
         """The source of one of the modules.

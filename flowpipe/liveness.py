@@ -5,6 +5,7 @@ The system lets go of the lock whatever kills the process, and, unlike a process
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
@@ -47,6 +48,15 @@ class Liveness:
             with ExitStack() as stack:
                 stack.enter_context(self._lock(run))
                 stack.callback((self._folder / run).unlink, missing_ok=True)
+        except OSError:
+            return False
+        return True
+
+    def claim(self, run: str, act: Callable[[], None]) -> bool:
+        """Do something while nobody can hold the run; False: a process holds it, or that cannot be found out."""
+        try:
+            with self._lock(run):
+                act()
         except OSError:
             return False
         return True

@@ -31,8 +31,8 @@ from flowpipe.records import Record
 from flowpipe.roots import find_root, ledger_path, profile_state
 from flowpipe.run import Runner, RunResult, locked
 from flowpipe.selection import EVERYTHING, Selection
-from flowpipe.step import Workshop
 from flowpipe.stop import Stop
+from flowpipe.workshop import Workshop
 
 
 @dataclass
@@ -173,12 +173,8 @@ class Project:
         overrides: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """The values of nodes for one slice, by name; see `preview`. A LazyFrame has become a Polars DataFrame."""
-        found = self.preview(
-            nodes,
-            pipelines=[pipeline] if pipeline else [],
-            partition=partition,
-            overrides=overrides,
-        )
+        names = [pipeline] if pipeline else []
+        found = self.preview(nodes, pipelines=names, partition=partition, overrides=overrides)
         return {one.node: one.value for one in found}
 
     def maintain(

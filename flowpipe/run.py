@@ -15,8 +15,8 @@ from flowpipe.errors import DeadlinePassed, FlowpipeError, LockedError, UsageErr
 from flowpipe.plan import Plan
 from flowpipe.publishing import Publisher
 from flowpipe.records import Outcome, RunEnded, RunStarted
-from flowpipe.step import Workshop
 from flowpipe.steps import Steps, outcome_of
+from flowpipe.workshop import Workshop
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -16,61 +16,26 @@ import polars as pl
 from flowpipe import fingerprint
 from flowpipe.adapters import State
 from flowpipe.bound import Bound, Read, Write
-from flowpipe.catalog import Catalog
-from flowpipe.checkpoints import Checkpoints, ReadBack, StepCheckpoints
-from flowpipe.config import Configuration
-from flowpipe.errors import DataError, FlowpipeError, Interrupted, OutOfTime, Problem, redact
+from flowpipe.checkpoints import ReadBack, StepCheckpoints
+from flowpipe.errors import DataError, FlowpipeError, Interrupted, Problem
 from flowpipe.executors import NodeProgress, NodeStart, Remote
-from flowpipe.executors.scheduler import Scheduler
-from flowpipe.firing import HookPool
 from flowpipe.frames import collected, present, rows_of
 from flowpipe.inputs import OpenInput
 from flowpipe.intents import Intent
-from flowpipe.modules import ProjectCode
 from flowpipe.output import Output, Target
 from flowpipe.partition import Slice
 from flowpipe.plan import Step
 from flowpipe.reading import Reading
-from flowpipe.records import Checked, NodeEnded, NodeStarted, Record
+from flowpipe.records import Checked, NodeEnded, NodeStarted
 from flowpipe.staging import StagingPass
 from flowpipe.staleness import Choice, choose
-from flowpipe.stop import Stop
+from flowpipe.workshop import Decidable, Workshop, out_of_time
 
 RESTARTS = 3
 
 
-@dataclass(frozen=True)
-class Workshop:
-    """What all steps of one run share."""
-
-    run: str
-    run_time: datetime
-    configuration: Configuration
-    code: ProjectCode
-    catalog: Catalog
-    scheduler: Scheduler
-    checkpoints: Checkpoints
-    scratch: Path
-    force: bool
-    emit: Callable[[Record], None]
-    stop: Stop
-    hooks: HookPool
-
-    def redact(self, text: str) -> str:
-        """A text without the project's secrets."""
-        return redact(text, self.configuration.secrets)
-
-
 class InputsMoved(Exception):
     """An input changed while a step read it; the step starts again."""
-
-
-@dataclass(frozen=True)
-class Decidable:
-    """What a step staged and audited, to be decided; what it was made of lies in `scratch` until it is published."""
-
-    intent: Intent
-    scratch: Path
 
 
 def run_step(step: Step, shop: Workshop) -> Decidable | tuple[str, ...]:
@@ -314,15 +279,6 @@ class _Attempt:
             for check, failed in output.failed.items():
                 consequence = output.consequence if failed else "passed"
                 self.shop.emit(Checked(*step, output.dataset.name, check, failed, consequence))
-
-
-def out_of_time(bound: Bound, part: Slice) -> OutOfTime:
-    """The words for a step that took too long."""
-    return OutOfTime(
-        f"step {bound.name if part.kind == 'whole' else f'{bound.name} {part}'} took longer than its timeout of "
-        f"{bound.config.timeout}",
-        hint="give it more with `timeout:`, or see what it waited for with `flowpipe show last`",
-    )
 
 
 def _none_for(bound: Bound) -> dict[str, str | None]:

@@ -24,7 +24,7 @@ from flowpipe.errors import Interrupted, OutOfTime
 from flowpipe.plan import Step
 from flowpipe.publishing import Publisher
 from flowpipe.records import Outcome, Record, StepEnded, StepStarted
-from flowpipe.step import Decidable, Workshop
+from flowpipe.workshop import Decidable, Workshop
 
 # Decided steps of one pipeline are published together: for so many a commit costs little more than for one, and nobody
 # waits long for the first.

@@ -18,8 +18,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # A library that is imported elsewhere too has leaked what its home hides.
 HOMES = {
     "adbc_driver_postgresql": ["flowpipe.adapters.postgres"],
-    "cloudpickle": ["flowpipe.executors.travelling", "flowpipe.executors.values", "flowpipe.executors.worker"],
     "botocore": ["flowpipe.objectstore"],
+    "cloudpickle": ["flowpipe.errand", "flowpipe.executors.travelling", "flowpipe.executors.values"],
     "deltalake": ["flowpipe.adapters.delta"],
     "duckdb": ["flowpipe.adapters.duckdb", "flowpipe.frames"],  # a DuckDB relation is one of the frames
     "filelock": ["flowpipe.liveness", "flowpipe.run"],

@@ -66,17 +66,20 @@ def show(
     Raises:
         UsageError: there are several partitions, or there is no such node.
     """
-    from flowpipe import errors, glimpse, terminal
+    from flowpipe import errors, glimpse, preview, terminal
 
     if partitions and len(partitions) > 1:
         raise UsageError("nodes are printed for one window, not for several", hint="give --partition once")
-    found = project.preview(
-        asked,
-        pipelines=pipelines or (),
-        partition=partitions[0] if partitions else None,
-        head=_ROWS if head is None else head,
-        note=lambda text: typer.echo(f"note: {text}", err=True),
-    )
+    try:
+        found = project.preview(
+            asked,
+            pipelines=pipelines or (),
+            partition=partitions[0] if partitions else None,
+            head=_ROWS if head is None else head,
+            note=lambda text: typer.echo(f"note: {text}", err=True),
+        )
+    finally:
+        preview.tidy()
     redact = partial(errors.redact, secrets=project.configuration.secrets)
     for number, one in enumerate(found):
         if as_json:

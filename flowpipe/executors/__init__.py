@@ -15,8 +15,10 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel
 
+from flowpipe import sharedmemory
 from flowpipe.config import Configuration, ExecutorConfig, validate_options
 from flowpipe.errors import ConfigError, FlowpipeError, Problem, unknown
+from flowpipe.extras import install_line, missing
 from flowpipe.importer import Importer
 
 
@@ -107,6 +109,9 @@ class Executor(Protocol):
     `capacity` is what calls in flight may take together; the queue submits no more, so that nothing waits in a second
     queue. `isolated` says that calls run in other processes: values travel, and `cancel` kills; `shares_disk` that
     these see the driver's files under the same paths.
+
+    A class may say with `requires` which modules of an extra it cannot do without: `check` looks for them. Its own
+    module must be importable without them.
     """
 
     Options: type[BaseModel]
@@ -220,27 +225,41 @@ def prospect(config: ExecutorConfig, configuration: Configuration) -> Prospect |
         options = _options(config, configuration)
     except ConfigError:
         return None
-    kind = installed()[config.type].load()
+    kind = _class(config, configuration)
     is_known = hasattr(kind, "most") and configuration.is_resolved("executor")
     return Prospect(config.type, kind.isolated, kind.most(options) if is_known else None, getattr(kind, "overdue", ""))
 
 
 def create(config: ExecutorConfig, configuration: Configuration, site: Site) -> Executor:
-    """The executor of a profile; `close` it in the end.
+    """The executor of a profile; `close` it in the end. What killed runs left in shared memory goes.
 
     Raises:
-        ConfigError: there is no such executor, or its options are wrong.
+        ConfigError: there is no such executor, its options are wrong, or its library is not installed.
     """
     options = _options(config, configuration)
-    made: Executor = installed()[config.type].load()(options, site)
+    sharedmemory.sweep()
+    made: Executor = _class(config, configuration)(options, site)
     return made
 
 
 def _options(config: ExecutorConfig, configuration: Configuration) -> BaseModel:
-    points = installed()
-    if config.type not in points:
-        raise ConfigError([unknown("executor", config.type, points, configuration.where("executor", "type"))])
     options: BaseModel = validate_options(
-        points[config.type].load().Options, config.model_extra or {}, configuration, "executor"
+        _class(config, configuration).Options, config.model_extra or {}, configuration, "executor"
     )
     return options
+
+
+def _class(config: ExecutorConfig, configuration: Configuration) -> Any:
+    points, where = installed(), configuration.where("executor", "type")
+    if config.type not in points:
+        raise ConfigError([unknown("executor", config.type, points, where)])
+    point = points[config.type]
+    try:
+        found = point.load()
+    except ImportError as error:
+        text = f'executor "{config.type}" cannot be loaded: {error}'
+        raise ConfigError([Problem(text, where, install_line(point))]) from error
+    if libraries := missing(getattr(found, "requires", ())):
+        text = f'executor "{config.type}" needs {" and ".join(libraries)}, which is not installed'
+        raise ConfigError([Problem(text, where, install_line(point))])
+    return found

@@ -229,6 +229,8 @@ class Run:
 
     def _hand_on(self, task: Task, value: Any) -> None:
         if task.expands:
+            if task.node in self._wanted:
+                self._values[task.node] = value
             self._expand(task.node, value)
         else:
             self._deliver(task.node, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import platform
 import sys
 import time
@@ -13,19 +14,17 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-import cloudpickle
-
 from flowpipe.executors import Gathered, Result
 from flowpipe.executors.travelling import TravellingError
-from flowpipe.executors.values import Packed, pack_result
+from flowpipe.executors.values import Carried, Packed, pack_result
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """One attempt as it travels.
 
-    `function` is what `pack_function` gave. Arguments are `Packed`, `Gathered` of them, or plain. `trace` is what
-    `trace_parent` gave in the driver.
+    `function` is what `pack_function` gave. Arguments are `Carried`, such as `Packed`, `Gathered` of them, or plain.
+    `trace` is what `trace_parent` gave in the driver.
     """
 
     node: str
@@ -59,7 +58,7 @@ def run(job: Job) -> tuple[Ended, Packed | None]:
     packed, error = None, None
     try:
         with _traced(job.trace):
-            function = cloudpickle.loads(job.function)
+            function = pickle.loads(job.function)  # noqa: S301 - made by the driver
             value = function(**{name: _unpacked(argument) for name, argument in job.arguments.items()})
         packed = pack_result(job.node, value)
     except BaseException as raised:  # noqa: BLE001 - also sys.exit, a panic of Polars, a late Ctrl-C: it must come back
@@ -71,7 +70,7 @@ def run(job: Job) -> tuple[Ended, Packed | None]:
 def _unpacked(argument: Any) -> Any:
     if isinstance(argument, Gathered):
         return [_unpacked(value) for value in argument.values]
-    return argument.unpack() if isinstance(argument, Packed) else argument
+    return argument.unpack() if isinstance(argument, Carried) else argument
 
 
 @cache

@@ -179,7 +179,7 @@ class TestCalls:
         assert seen == scores | {("item", None), ("slow", None), ("doubled", None)}
         assert len(of(journal(watched), "post")) == len(seen)
 
-    def test_one_instance_for_steps_and_pipelines_of_one_list(self, watched: ProjectFolder) -> None:
+    def test_one_instance_for_all_steps_of_one_list_that_run_one_after_another(self, watched: ProjectFolder) -> None:
         hooks = "[{hook: journal.Journal, file: journal.txt}]"
         watched.write(
             {
@@ -199,7 +199,7 @@ class TestCalls:
                     """,
             }
         )
-        ran(watched)
+        ran(watched, "max_parallel_steps=1")
         entries = journal(watched)
         assert len(of(entries, "made")) == 1
         assert {entry["node"] for entry in of(entries, "post")} == {"doubled", "tripled"}

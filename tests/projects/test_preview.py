@@ -541,12 +541,11 @@ def test_errors_read_as_in_a_run(project: ProjectFolder) -> None:
         "  hint: run again with --debug to see the traceback\n"
     )
     assert refused(project, "--select", "late", code=1) == (
-        "error: pipelines/double.py:12: node late failed when its rows were computed: "
-        "ComputeError: ValueError: no rows today\n"
+        "error: pipelines/double.py:12: node late failed when its rows were computed: ValueError: no rows today\n"
     )
     (project.path / "data/numbers.csv").unlink()
     assert refused(project, "--select", "late") == (
-        f'error: conf/catalog.yml:1:1: input numbers is not there: {project.path}/data/numbers.csv (store "here")\n'
+        'error: conf/catalog.yml:1:1: input numbers is not there: data/numbers.csv (store "here")\n'
         "  hint: make it, or mend the path in the catalog\n"
     )
 
@@ -619,3 +618,40 @@ def test_from_python(shop: ProjectFolder) -> None:
         "threshold, total"
     )
     assert everything(shop.path) == before
+
+
+FANS = {
+    "pipelines/double.py": """
+        import polars as pl
+        from hamilton.htypes import Collect, Parallelizable
+
+
+        def letter() -> Parallelizable[str]:
+            yield from "ab"
+
+
+        def big(letter: str) -> str:
+            return letter.upper()
+
+
+        def both(big: Collect[str]) -> list[str]:
+            return sorted(big)
+
+
+        def doubled(both: list[str], factor: int) -> pl.DataFrame:
+            return pl.DataFrame({"n": both})
+        """
+}
+
+
+def test_what_is_made_for_each_item_has_no_one_value(project: ProjectFolder) -> None:
+    shown = printed(project.write(FANS), "--select", "+doubled")
+    assert [line for line in shown.splitlines() if "(double)" in line] == [
+        "letter: list  (double)",
+        "both: list  (double)",
+        "doubled: polars.DataFrame, 2 rows x 1 column  (double)",
+    ]
+    assert refused(project, "--select", "big") == (
+        "error: pipelines/double.py:9: node big is made for each item of letter\n"
+        "  hint: ask for the node that collects it\n"
+    )

@@ -1,6 +1,8 @@
-"""What `flowpipe check` says of how nodes are run."""
+"""How nodes are run as YAML and tags say, and what `flowpipe check` says of it."""
 
 from __future__ import annotations
+
+import json
 
 from tests.conftest import ProjectFolder
 
@@ -138,3 +140,55 @@ def test_what_is_not_known_is_not_checked(project: ProjectFolder) -> None:
     assert (done.code, done.out) == (2, "")
     assert "Secreterror" not in done.err
     assert 'double.yml:3:18: unknown exception "***"' in done.err
+
+
+SLOW = """\
+import time
+
+import polars as pl
+import rated
+from hamilton.function_modifiers import check_output, tag
+
+TRIES = []
+
+
+@tag(retry="attempts: 4, wait: 20ms, errors: [TimeoutError, rated.RateLimited]", timeout="300ms")
+@check_output(range=(0, 9))
+def rates() -> int:
+    TRIES.append(1)
+    if len(TRIES) == 1:
+        time.sleep(1)
+    if len(TRIES) == 2:
+        raise rated.RateLimited("too often")
+    if len(TRIES) == 3 and FATAL:
+        raise rated.Fatal("too often")
+    return 1
+
+
+def doubled(numbers: pl.LazyFrame, rates: int) -> pl.LazyFrame:
+    return numbers
+"""
+
+
+def attempts(project: ProjectFolder, executor: str) -> tuple[int, str, dict[str, int]]:
+    """The exit code of a run, its errors, and how often its nodes were tried."""
+    done = project.flowpipe("run", "--force", "--set", f"executor.type={executor}")
+    (step,) = json.loads(project.flowpipe("show", "last", "--json").out)["steps"]
+    return done.code, done.err, {node["node"]: node["attempts"] for node in step["nodes"]}
+
+
+def test_a_tag_is_obeyed(project: ProjectFolder) -> None:
+    files = {
+        "conf/pipelines/double.yml": "modules: [double]\nwrites: [doubled]\n",
+        "pipelines/rated.py": "class RateLimited(Exception): ...\n\n\nclass Fatal(RateLimited): ...\n",
+        "pipelines/double.py": SLOW.replace("FATAL", "False"),
+    }
+    project.write(files)
+    ones = {"rates_range_validator": 1, "rates": 1, "doubled": 1}
+    for executor in ("threads", "sync"):
+        assert attempts(project, executor) == (0, "", {"rates_raw": 3, **ones})
+    files["conf/pipelines/double.yml"] += "nodes: {rates: {retry: {not_errors: [rated.Fatal]}}}\n"
+    files["pipelines/double.py"] = SLOW.replace("FATAL", "True")
+    code, told, tried = attempts(project.write(files), "threads")
+    assert (code, tried) == (1, {"rates_raw": 3})
+    assert told.startswith("error: pipelines/double.py:12: node rates_raw failed after 3 attempts: Fatal: too often\n")

@@ -61,7 +61,7 @@ def test_a_project_becomes_one_configuration(make: Make) -> None:
     )
     found = load(root)
     assert (found.root, found.project.name, found.profile) == (root, "demo", "dev")
-    assert found.stores["landing"].model_dump() == {"adapter": "files", "url": "data"}
+    assert found.stores["landing"].model_dump(exclude_none=True) == {"adapter": "files", "url": "data"}
     assert found.executor.type == "threads"
     assert found.catalog["old"].schema_ == "schemas:Old"
     pipeline = found.pipelines["delays"]
@@ -138,7 +138,7 @@ def test_profiles_extend_and_protect(make: Make) -> None:
         }
     )
     opened, guarded = load(root, profile="open"), load(root, profile="prod")
-    assert {name: each.model_dump() for name, each in opened.stores.items()} == {
+    assert {name: each.model_dump(exclude_none=True) for name, each in opened.stores.items()} == {
         "landing": {"adapter": "files", "url": "c"},
         "lake": {"adapter": "duckdb"},
     }
@@ -372,7 +372,7 @@ def test_a_secret_never_stands_in_an_error(make: Make, monkeypatch: pytest.Monke
     monkeypatch.setenv("TOKEN", "t0ken")
     root = make({"profiles/dev.yml": SECRET_PROFILE, "catalog.yml": "a: {store: t0ken, path: x}\n"})
     assert problems(root, sets=["stores.warehouse.password=pa55word", "stores.pa55word=1"]) == [
-        "--set stores.***=1: 1 is not a mapping\n  hint: write a mapping of adapter",
+        "--set stores.***=1: 1 is not a mapping\n  hint: write a mapping of adapter, breaker",
         'conf/catalog.yml:1:12: unknown store "***"\n  hint: known: landing, ***, warehouse',
         'conf/profiles/dev.yml:7:13: "***" is not a whole number\n  hint: write digits without quotes, like 20',
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from flowpipe.errors import ConfigError, DataError
 from flowpipe.executors import ClusterLost, WorkerLost
 from flowpipe.executors.retry import Policy, errors_named
 from flowpipe.executors.task import NodeTimeout
+from flowpipe.executors.travelling import RemoteError, TravellingError
 from flowpipe.modules import ProjectCode
 from flowpipe.running import RetryConfig
 from flowpipe.validation import MalformedError
@@ -22,7 +24,11 @@ def code(tmp_path: Path) -> ProjectCode:
     """A project with exceptions of its own."""
     folder = tmp_path / "pipelines"
     (folder / "sub").mkdir(parents=True)
-    (folder / "rates.py").write_text("class RateLimited(Exception): ...\n\n\nclass Busy(RateLimited): ...\n")
+    (folder / "rates.py").write_text(
+        "import flowpipe.errors\n\n\n"
+        "class RateLimited(Exception): ...\n\n\nclass Busy(RateLimited): ...\n\n\n"
+        "class Lost(ConnectionError): ...\n\n\nclass Settings(flowpipe.errors.FlowpipeError): ...\n"
+    )
     (folder / "sub" / "deep.py").write_text("import rates\n\n\nclass Deep(rates.RateLimited): ...\n")
     (folder / "broken.py").write_text("import nothing_like_it\n")
     return ProjectCode(folder)
@@ -86,28 +92,25 @@ def test_a_lost_worker_is_replaced_a_few_times_at_least() -> None:
     assert [often.wait(WorkerLost(), made) for made in (3, 4)] == [0, None]
 
 
-class StandIn(Exception):
-    """What comes from a worker for an error that cannot travel."""
-
-    def __init__(self, *names: str) -> None:
-        self.names = names
-
-
 @pytest.mark.parametrize(
-    ("settings", "names", "is_retried"),
+    ("settings", "raised", "is_retried"),
     [
-        ({"errors": ["rates.RateLimited"]}, ("PACKAGE.rates.Busy", "PACKAGE.rates.RateLimited", "Exception"), True),
-        ({"errors": ["rates.Busy"]}, ("PACKAGE.rates.RateLimited", "Exception", "BaseException"), False),
-        ({"errors": ["OSError"]}, ("ConnectionError", "OSError", "Exception", "BaseException"), True),
-        ({"not_errors": ["OSError"]}, ("ConnectionError", "OSError", "Exception", "BaseException"), False),
-        ({"errors": ["json.JSONDecodeError"]}, ("json.decoder.JSONDecodeError", "ValueError"), True),
-        ({}, ("flowpipe.errors.ConfigError", "flowpipe.errors.FlowpipeError", "Exception"), False),
+        ({"errors": ["rates.RateLimited"]}, "rates:Busy", True),
+        ({"errors": ["rates.Busy"]}, "rates:RateLimited", False),
+        ({"errors": ["rates.Busy"], "not_errors": ["rates.RateLimited"]}, "sub.deep:Deep", False),
+        ({"errors": ["OSError"]}, "rates:Lost", True),
+        ({"not_errors": ["OSError"]}, "rates:Lost", False),
+        ({}, "rates:Settings", False),
     ],
 )
-def test_a_stand_in_is_what_its_names_say(
-    code: ProjectCode, settings: dict[str, list[str]], names: tuple[str, ...], is_retried: bool
+def test_what_cannot_travel_from_a_worker_is_known_by_its_names(
+    code: ProjectCode, settings: dict[str, list[str]], raised: str, is_retried: bool
 ) -> None:
-    error = StandIn(*(name.replace("PACKAGE", code.importer.package) for name in names))
+    own = code.load_object(raised)("x")
+    own.lock = threading.Lock()
+    error = TravellingError.of(own).error()
+    assert isinstance(error, RemoteError)
+    assert not isinstance(error, type(own))
     assert (Policy(RetryConfig(**MANY, **settings), code).wait(error, 1) is not None) == is_retried
 
 
@@ -134,7 +137,7 @@ def test_exceptions_of_the_project(code: ProjectCode) -> None:
         (
             "rates.RateLimitd",
             'unknown exception "rates.RateLimitd"',
-            'did you mean "rates.RateLimited"? known: rates.Busy, rates.RateLimited',
+            'did you mean "rates.RateLimited"? known: rates.Busy, rates.Lost, rates.RateLimited, rates.Settings',
         ),
         ("rate.RateLimited", 'unknown exception "rate.RateLimited"', 'did you mean "rates.RateLimited"?'),
         ("zzyzx.Error", 'unknown exception "zzyzx.Error"', "No module named 'zzyzx'"),

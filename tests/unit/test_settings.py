@@ -109,8 +109,10 @@ def test_what_a_decorated_function_is_made_of_is_run_alike(bind: Bind) -> None:
         '@tag(retry="attempts: 2")\n@check_output(range=(0, 9))\ndef checked() -> int: return 1\n\n\n'
         "@check_output(range=(0, 9))\ndef by_yaml() -> int: return 1\n\n\n"
         '@tag(retry="attempts: 4")\n@extract_columns("a", "b")\ndef cut() -> pd.DataFrame: ...\n\n\n'
+        '@tag(retry="attempts: 7")\n@check_output(range=(0, 9), target_="x")\n@extract_fields({"x": float})\n'
+        "def deep() -> dict: ...\n\n\n"
         '@parameterize(p={"n": value(1)}, q={"n": value(2)})\ndef many(n: int) -> int: return n\n\n\n'
-        "def end(checked: int, by_yaml: int, a: pd.Series, b: pd.Series, p: int, q: int) -> pl.DataFrame: ..."
+        "def end(checked: int, by_yaml: int, a: pd.Series, b: pd.Series, x: float, p: int, q: int) -> pl.DataFrame: ..."
     )
     bound = bind(code, "nodes: {by_yaml: {retry: {attempts: 3}}, p: {retry: {attempts: 5}}, b: {retry: {attempts: 6}}}")
     assert attempts(bound) == {
@@ -123,9 +125,13 @@ def test_what_a_decorated_function_is_made_of_is_run_alike(bind: Bind) -> None:
         "checked_range_validator": 2,
         "checked_raw": 2,
         "cut": 6,
+        "deep": 7,
         "end": 1,
         "p": 5,
         "q": 1,
+        "x": 7,
+        "x_range_validator": 7,
+        "x_raw": 7,
     }
 
 

@@ -1,0 +1,500 @@
+"""Ray: the suite on an instance of our own, and faults on a real cluster of two nodes."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from executor_suite import ExecutorSuite, Log, task
+
+from flowpipe.config import RetryConfig
+from flowpipe.errors import ConfigError
+from flowpipe.executors import Call, Executor, NodeEnd, Remote, Resources, Result, Site
+from flowpipe.executors.ray import Ray, failures
+from flowpipe.executors.ray.attempt import entry
+from flowpipe.executors.ray.options import RayOptions
+from flowpipe.importer import Importer
+from tests.conftest import ProjectFolder
+
+
+def site(folder: Path) -> Site:
+    (folder / "code").mkdir(exist_ok=True)
+    (folder / "code" / "own.py").write_text("def answer():\n    return 42\n")
+    return Site("run", folder / "scratch", Importer.of(folder / "code"))
+
+
+def one(
+    executor: Ray,
+    function: Callable[..., Any],
+    *,
+    stays: bool = False,
+    takes: Resources = Resources(),
+    **arguments: Any,
+) -> Result:
+    """The result of one call."""
+    _, results = begun(executor, function, stays=stays, takes=takes, **arguments)
+    return results()
+
+
+def begun(
+    executor: Ray,
+    function: Callable[..., Any],
+    *,
+    stays: bool = False,
+    takes: Resources = Resources(),
+    **arguments: Any,
+) -> tuple[Any, Callable[[], Result]]:
+    results: list[Result] = []
+    landed = threading.Event()
+
+    def done(result: Result) -> None:
+        results.append(result)
+        landed.set()
+
+    ticket = executor.submit(Call("node", function, arguments, stays, takes), done)
+
+    def wait() -> Result:
+        assert landed.wait(60)
+        return results[0]
+
+    return ticket, wait
+
+
+def users(folder: str) -> list[int]:
+    """The processes that have a file below a folder open."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if any(os.readlink(file).startswith(folder) for file in (process / "fd").iterdir()):
+                found.append(int(process.name))
+        except OSError:
+            continue
+    return found
+
+
+def eventually(condition: Callable[[], Any], seconds: float = 30) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return bool(condition())
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ray]:
+    """An instance of our own for many tests."""
+    executor = Ray(RayOptions(workers=2), site(tmp_path_factory.mktemp("ray")))
+    yield executor
+    executor.close()
+
+
+class TestLocal(ExecutorSuite):
+    many = 300
+
+    @pytest.fixture
+    def executor(self, local: Ray) -> Iterator[Executor]:
+        return local
+
+    def test_one_that_took_too_long_is_tried_again(self, log: Log, tmp_path: Path) -> None:
+        """With more time than in the suite: the worker that was killed must be replaced."""
+
+        def slow_at_first() -> int:
+            if not (tmp_path / "tried").exists():
+                (tmp_path / "tried").touch()
+                time.sleep(60)
+            return 1
+
+        retry = RetryConfig(attempts=2, wait="1ms", errors=["TimeoutError"])
+        assert log.run([task("slow", slow_at_first, retry=retry, timeout=10.0)], "slow") == {"slow": 1}
+        assert [event.attempts for event in log.events if isinstance(event, NodeEnd)] == [2]
+
+    def test_modules_of_the_project_are_on_the_workers(self, local: Ray, tmp_path: Path) -> None:
+        code = site(tmp_path).code
+        assert code.package != ""
+        name = f"{code.package}.own"
+        assert one(local, lambda: __import__(name, fromlist=["answer"]).answer()).error is not None  # another project's
+
+    def test_polars_has_the_threads_of_the_node(self, local: Ray) -> None:
+        assert one(local, pl.thread_pool_size).value == 1
+
+    def test_what_a_node_prints_is_seen(self, local: Ray, capfd: pytest.CaptureFixture[str]) -> None:
+        assert one(local, lambda: print("hello from a node", flush=True)).error is None
+        seen = ""
+
+        def look() -> bool:
+            nonlocal seen
+            seen += capfd.readouterr().out
+            return "hello from a node\n" in seen
+
+        assert eventually(look, 10)
+
+    def test_frames_are_read_where_they_lie(self, local: Ray) -> None:
+        made = one(local, lambda: np.zeros(50_000_000, np.uint8), stays=True).value
+        assert isinstance(made, Remote)
+
+        def memory(array: Any) -> tuple[int, bool]:
+            status = Path("/proc/self/status").read_text()
+            return int(status.partition("RssAnon:")[2].split()[0]) * 1024, bool(array.flags.writeable)
+
+        before = one(local, lambda: memory(np.zeros(1))).value[0]
+        assert one(local, lambda array: memory(array)[0], array=made).value - before < 100_000_000
+
+    def test_a_node_that_asks_for_more_than_there_is(self, local: Ray) -> None:
+        error = one(local, lambda: 1, takes=Resources(cpus=64)).error
+        assert "node node asks for 64 CPUs, 0.0 GB and 0 GPUs, and no node of the Ray cluster has that: 2 CPUs" in str(
+            error
+        )
+        assert "hint: lower its resources, or start a larger Ray node" in str(error)
+
+    @pytest.mark.parametrize(
+        "stuck", [lambda: time.sleep(60), lambda: sum(range(10**12))], ids=["asleep", "in C with the GIL"]
+    )
+    def test_cancel_kills(self, local: Ray, tmp_path: Path, stuck: Callable[[], Any]) -> None:
+        def node() -> None:
+            (tmp_path / "pid").write_text(str(os.getpid()))
+            stuck()
+
+        ticket, _ = begun(local, node)
+        assert eventually((tmp_path / "pid").exists)
+        process = Path("/proc") / (tmp_path / "pid").read_text()
+        local.cancel(ticket)
+        assert eventually(lambda: not process.exists(), 10)
+
+    def test_a_worker_that_is_killed_once(self, log: Log, tmp_path: Path) -> None:
+        def node() -> str:
+            if not (tmp_path / "tried").exists():
+                (tmp_path / "tried").touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return "right"
+
+        assert log.run([task("node", node)], "node") == {"node": "right"}
+
+    def test_a_node_that_kills_every_worker(self, log: Log) -> None:
+        failures = log.failures([task("node", lambda: os.kill(os.getpid(), signal.SIGKILL))], "node")
+        assert failures == [("node", "WorkerLost('its worker process died')", 3)]
+
+
+def script(text: str, *arguments: str, folder: Path, **env: str) -> subprocess.Popen[str]:
+    """A Python process that is a driver."""
+    (folder / "driver.py").write_text(f"{SCRIPT}\n{text}")
+    return subprocess.Popen(
+        [sys.executable, str(folder / "driver.py"), *arguments],
+        env=os.environ | env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+    )
+
+
+SCRIPT = f"""
+import os, signal, sys, time
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import polars as pl
+from test_ray import RayOptions, Ray, begun, one, site
+from flowpipe.errors import ConfigError
+"""
+
+
+class TestOwnInstance:
+    def test_nothing_stays_behind(self, tmp_path: Path) -> None:
+        text = """
+before = signal.getsignal(signal.SIGTERM)
+signal.signal(signal.SIGTERM, lambda *_: None)
+ours = signal.getsignal(signal.SIGTERM)
+for turn in range(2):
+    executor = Ray(RayOptions(workers=1), site(Path.cwd()))
+    assert signal.getsignal(signal.SIGTERM) is ours
+    frame = one(executor, lambda: pl.DataFrame({"a": range(1_000_000)})).value
+    begun(executor, lambda: time.sleep(60))
+    folder = executor._cluster._folder.path
+    executor.close()
+    print(folder, frame["a"].sum())
+"""
+        with script(text, folder=tmp_path) as driver:
+            out, err = driver.communicate(timeout=120)
+        assert (driver.returncode, err) == (0, "")
+        folders = [line.split() for line in out.splitlines()]
+        assert [total for _, total in folders] == ["499999500000"] * 2
+        for folder, _ in folders:
+            assert users(folder) == []
+            assert not Path(folder).exists()
+
+    def test_what_a_killed_driver_left_is_cleared_away(self, tmp_path: Path) -> None:
+        text = """
+executor = Ray(RayOptions(workers=1), site(Path.cwd()))
+print(executor._cluster._folder.path, flush=True)
+time.sleep(60)
+"""
+        with script(text, folder=tmp_path) as driver:
+            assert driver.stdout
+            folder = driver.stdout.readline().strip()
+            driver.kill()
+        assert Path(folder).exists()
+        from flowpipe.executors.ray.instance import Folder
+
+        Folder().remove()
+        assert eventually(lambda: users(folder) == [], 5)
+        assert not Path(folder).exists()
+
+    @pytest.mark.parametrize("process", ["gcs_server", "raylet"])
+    def test_it_dies(self, tmp_path: Path, process: str) -> None:
+        text = """
+import ray
+executor = Ray(RayOptions(workers=1), site(Path.cwd()))
+folder = executor._cluster._folder.path
+_, wait = begun(executor, lambda: time.sleep(60))
+time.sleep(1)
+[process] = ray._private.worker._global_node.all_processes[sys.argv[1]]
+process.process.kill()
+clock = time.monotonic()
+print(wait().error)
+print(one(executor, lambda: 1).error)
+assert time.monotonic() - clock < 15
+executor.close()
+assert time.monotonic() - clock < 30
+print(folder)
+"""
+        with script(text, process, folder=tmp_path) as driver:
+            out, err = driver.communicate(timeout=120)
+        assert (driver.returncode, err) == (0, "")
+        *errors, folder = out.splitlines()
+        assert len(errors) == 4
+        assert errors[:2] == errors[2:]
+        assert errors[0].startswith("the Ray cluster at ")
+        assert errors[0].endswith(" is gone")
+        assert errors[1] == "  hint: look whether its head runs; then run the same command again"
+        assert users(folder) == []
+        assert not Path(folder).exists()
+
+
+@dataclass
+class RealCluster:
+    """A head with one CPU, and a second node with one, on this machine."""
+
+    folder: Path
+    address: str
+    head: subprocess.Popen[str]
+    second: subprocess.Popen[str]
+
+
+def free_port() -> int:
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        return int(door.getsockname()[1])
+
+
+def ray_start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """`ray start`, and all that it starts, as one group of processes."""
+    quick = {
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_health_check_period_ms": "500",
+        "RAY_health_check_failure_threshold": "2",
+    }
+    command = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--num-cpus=1", "--disable-usage-stats"]
+    log = folder / f"start{len(list(folder.glob('start*')))}.log"
+    file = log.open("w")
+    node = subprocess.Popen(
+        [*command, *arguments, "--object-store-memory=200000000"],
+        env=os.environ | quick,
+        stdout=file,
+        stderr=file,
+        text=True,
+        start_new_session=True,
+    )
+    file.close()
+    assert eventually(lambda: "Ray runtime started" in log.read_text(), 60)
+    return node
+
+
+def kill(node: subprocess.Popen[str]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(node.pid, signal.SIGKILL)
+    node.wait()
+
+
+def clear(folder: Path) -> None:
+    """End what the group's death has not ended, and delete its files."""
+    for process in users(f"{folder}/"):
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def running_cluster() -> Iterator[RealCluster]:
+    folder, port = Path(tempfile.mkdtemp(prefix="fp-ray-", dir="/tmp")), free_port()
+    nodes = []
+    try:
+        nodes.append(
+            ray_start(folder, "--head", f"--port={port}", f"--temp-dir={folder}/ray", "--include-dashboard=false")
+        )
+        nodes.append(ray_start(folder, f"--address=127.0.0.1:{port}"))
+        yield RealCluster(folder, f"127.0.0.1:{port}", *nodes)
+    finally:
+        for node in nodes:
+            kill(node)
+        clear(folder)
+
+
+@pytest.fixture
+def cluster() -> Iterator[RealCluster]:
+    """A real cluster of two nodes, which a test may kill."""
+    with running_cluster() as running:
+        yield running
+
+
+class TestRealCluster:
+    def test_what_dies_is_told_and_what_is_others_stays(self, cluster: RealCluster, tmp_path: Path) -> None:
+        """One cluster for all of it, for starting one takes long."""
+        text = """
+import ray
+executor = Ray(RayOptions(address=sys.argv[1]), site(Path.cwd()))
+print(executor.capacity.cpus, executor._cluster.is_local)
+code = site(Path.cwd()).code.package
+print(one(executor, lambda: __import__(code + ".own", fromlist=["answer"]).answer()).value)
+executor.close()
+print(ray.is_initialized())
+
+ray.init(address=sys.argv[1], log_to_driver=False, logging_level="CRITICAL")
+Ray(RayOptions(address="auto"), site(Path.cwd())).close()
+print(ray.is_initialized())
+executor = Ray(RayOptions(address="auto"), site(Path.cwd()))
+head, rest = begun(executor, lambda: time.sleep(3))
+second = one(executor, lambda: pl.DataFrame({"a": range(1_000_000)}), stays=True).value
+rest()
+print("made", flush=True)
+sys.stdin.readline()
+print(one(executor, lambda frame: frame["a"].sum(), frame=second).value)
+_, wait = begun(executor, lambda: time.sleep(60))
+time.sleep(1)
+print("begun", flush=True)
+clock = time.monotonic()
+print(wait().error)
+print(time.monotonic() - clock < 15, flush=True)
+executor.close()
+os._exit(0)  # as a notebook that Ray ends in its own time
+"""
+        with script(text, cluster.address, folder=tmp_path) as driver:
+            assert driver.stdin
+            assert driver.stdout
+            lines = iter(driver.stdout.readline, "")
+            assert [next(lines).strip() for _ in range(5)] == ["2.0 False", "42", "False", "True", "made"]
+            kill(cluster.second)
+            print("go on", file=driver.stdin, flush=True)
+            assert [next(lines).strip() for _ in range(2)] == ["499999500000", "begun"]
+            kill(cluster.head)
+            out, err = driver.communicate(timeout=60)
+        gone, hint, in_time = out.splitlines()
+        assert gone.startswith("the Ray cluster at ")
+        assert gone.endswith(f":{cluster.address.rpartition(':')[2]} is gone")
+        assert hint == "  hint: look whether its head runs; then run the same command again"
+        assert in_time == "True"
+        assert (driver.returncode, err) == (0, "")
+
+
+class TestWhatCannotBe:
+    @pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere.invalid:6379"])
+    def test_an_address_where_nothing_answers(self, tmp_path: Path, address: str) -> None:
+        clock = time.monotonic()
+        with pytest.raises(ConfigError) as caught:
+            Ray(RayOptions(address=address), site(tmp_path))
+        assert time.monotonic() - clock < 10
+        assert str(caught.value) == (
+            f"ray cluster {address} cannot be reached: nothing answers\n"
+            "  hint: start one with `ray start --head`, or write `address: local`"
+        )
+
+    def test_a_cluster_of_this_machine_that_is_gone(self, tmp_path: Path) -> None:
+        text = """
+try:
+    Ray(RayOptions(address="auto"), site(Path.cwd()))
+except ConfigError as error:
+    print(error)
+"""
+        with script(text, folder=tmp_path, RAY_ADDRESS="127.0.0.1:1") as driver:
+            out, err = driver.communicate(timeout=60)
+        assert out.splitlines()[0] == "ray cluster 127.0.0.1:1 cannot be reached: nothing answers"
+        assert err == ""
+
+    def test_the_client_without_its_library(self, tmp_path: Path) -> None:
+        text = """
+sys.modules["grpc"] = None
+try:
+    Ray(RayOptions(address="ray://127.0.0.1:10001"), site(Path.cwd()))
+except ConfigError as error:
+    print(error)
+"""
+        with script(text, folder=tmp_path) as driver:
+            out, err = driver.communicate(timeout=60)
+        assert out.splitlines() == [
+            "ray://127.0.0.1:10001 needs Ray's client, which is not installed",
+            '  hint: pip install "ray[client]"',
+        ]
+        assert err == ""
+
+    def test_without_ray(self, project: ProjectFolder) -> None:
+        profile = (project.path / "conf/profiles/dev.yml").read_text() + "executor: {type: ray}\n"
+        project.write({"conf/profiles/dev.yml": profile})
+        command = 'import sys; sys.modules["ray"] = None; from flowpipe.cli import main; main()'
+        done = subprocess.run(
+            [sys.executable, "-c", command, "check"], cwd=project.path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 2
+        assert 'executor "ray" needs ray, which is not installed' in done.stderr
+        assert 'hint: pip install "flowpipe-etl[ray]"' in done.stderr
+
+    @pytest.mark.parametrize(
+        ("options", "text"),
+        [
+            ({"address": "somewhere"}, '"somewhere" is no address of a Ray cluster'),
+            ({"address": "auto", "workers": 2}, "workers is for an instance of our own, and there is an address"),
+            ({"workers": 0}, "greater than or equal to 1"),
+        ],
+    )
+    def test_options(self, options: dict[str, Any], text: str) -> None:
+        with pytest.raises(ValueError, match=re.escape(text)):
+            RayOptions(**options)
+
+    def test_options_that_ray_does_not_know(self, tmp_path: Path) -> None:
+        text = """
+try:
+    Ray(RayOptions(options={"namespase": "mine"}), site(Path.cwd()))
+except ConfigError as error:
+    print(error)
+"""
+        with script(text, folder=tmp_path) as driver:
+            out, err = driver.communicate(timeout=60)
+        assert out.startswith("Ray does not take the executor's options: ")
+        assert "namespase" in out
+        assert err == ""
+
+    def test_another_version_of_flowpipe_on_the_workers(self, local: Ray) -> None:
+        import ray
+
+        there = ray.remote(num_returns=2)(entry("9.9", b"", ()))
+        with pytest.raises(ray.exceptions.RayTaskError) as caught:
+            ray.get(there.remote(b"")[0])
+        told = failures.told(caught.value, "here:1", "9.9")
+        assert str(told) == (
+            f"flowpipe does not work on a worker of the Ray cluster: it has version {version('flowpipe-etl')}\n"
+            "  hint: install flowpipe-etl 9.9 and what it needs on every Ray node, or name it in options: runtime_env"
+        )
