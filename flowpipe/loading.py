@@ -75,19 +75,24 @@ def load_valid(
     problems = [_redacted(each, tree.secrets) for each in problems]
     if not sources.all_profiles_found or ("catalog",) in tree.unresolved:
         raise ConfigError(problems)
-    result = result or _valid(tree)
+    return _configuration(root, name, tree, result or _valid(tree), tuple(problems))
+
+
+def _configuration(
+    root: Path, profile: str, tree: Document, result: Tree, problems: tuple[Problem, ...]
+) -> Configuration:
     flawed = _flawed(tree, result) if problems else frozenset()
     return Configuration(
         root=root,
         project=result.project,
-        profile=name,
+        profile=profile,
         stores=result.stores,
         executor=result.executor,
         catalog={name: dataset for name, dataset in result.catalog.items() if name not in flawed},
         pipelines=result.pipelines,
         secrets=tree.secrets,
         document=tree,
-        problems=tuple(problems),
+        problems=problems,
         flawed=flawed,
         memory_budget=size(result.memory_budget) if result.memory_budget else None,
         deadline=duration(result.deadline) if result.deadline else None,
