@@ -92,7 +92,7 @@ def _configuration(
         pipelines=result.pipelines,
         secrets=tree.secrets,
         document=tree,
-        problems=problems,
+        problems=tuple(problems),
         flawed=flawed,
         memory_budget=size(result.memory_budget) if result.memory_budget else None,
         deadline=duration(result.deadline) if result.deadline else None,
