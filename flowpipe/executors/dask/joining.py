@@ -90,8 +90,8 @@ def _local_cluster(options: DaskOptions, site: Site) -> LocalCluster:
             "dashboard_address": None,
             **given,
             "env": {"POLARS_MAX_THREADS": share} | given.get("env", {}),
-            # What killed its worker is tried again by the queue, which counts.
-            "scheduler_kwargs": {"allowed_failures": 0, **_NO_DASHBOARD, **given.get("scheduler_kwargs", {})},
+            # What was beside a call that was ended deserves another worker; what lost two, the queue counts.
+            "scheduler_kwargs": {"allowed_failures": 1, **_NO_DASHBOARD, **given.get("scheduler_kwargs", {})},
             "resources": labels | given.get("resources", {}),
             "memory_limit": memory,
         }
