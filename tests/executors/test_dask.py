@@ -153,7 +153,7 @@ class TestValues:
 
     def test_values_are_freed_with_their_last_reference(self, both: Runs) -> None:
         stayed = both.value(lambda: list(range(9)), stays=True)
-        client, key = both.executor._cluster.client, stayed.ref.key
+        client, key = both.executor._cluster.client, stayed.ref.future.key
         assert key in client.who_has()
         del stayed
         eventually(lambda: key not in client.who_has())
