@@ -106,15 +106,11 @@ class Executor(Protocol):
     """A place where calls run. Made once per run in the driver; its methods may be called from any thread.
 
     `capacity` is what calls in flight may take together; the queue submits no more, so that nothing waits in a second
-<<<<<<< HEAD
-    queue. `isolated` says that calls run in other processes: values travel, and `cancel` kills.
+    queue. `isolated` says that calls run in other processes: values travel, and `cancel` kills; `shares_disk` that
+    these see the driver's files under the same paths.
 
     A class may say with `requires` which modules of an extra it cannot do without: `check` looks for them. Importing its
     own module must need none of them.
-=======
-    queue. `isolated` says that calls run in other processes: values travel, and `cancel` kills; `shares_disk` that
-    these see the driver's files under the same paths.
->>>>>>> contract
     """
 
     Options: type[BaseModel]

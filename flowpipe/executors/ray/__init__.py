@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import pickle
 import sys
 import threading
@@ -54,10 +55,12 @@ class Ray:
     Options: type[BaseModel] = RayOptions
     requires = ("ray",)
     isolated = True
+    shares_disk: bool
 
     def __init__(self, options: RayOptions, site: Site) -> None:
         self._version = version("flowpipe-etl")
         self._cluster = Cluster(options)
+        self.shares_disk = self._cluster.is_local
         self._function = self._made(site)
         self._tickets = itertools.count()
         self._pending: dict[int, _Pending] = {}
@@ -65,6 +68,12 @@ class Ray:
         self._headers: SimpleQueue[tuple[int, Future[bytes]] | None] = SimpleQueue()
         self._listener = threading.Thread(target=self._listen, name="flowpipe-ray", daemon=True)
         self._listener.start()
+
+    @staticmethod
+    def most(options: RayOptions) -> Resources | None:
+        """What an instance of our own has; a cluster is asked when a node needs it."""
+        gpus = options.options.get("num_gpus", math.inf)
+        return Resources(options.workers, math.inf, gpus) if options.address == "local" else None
 
     @property
     def capacity(self) -> Resources:
