@@ -109,8 +109,8 @@ class Executor(Protocol):
     queue. `isolated` says that calls run in other processes: values travel, and `cancel` kills; `shares_disk` that
     these see the driver's files under the same paths.
 
-    A class may say with `requires` which modules of an extra it cannot do without: `check` looks for them. Importing its
-    own module must need none of them.
+    A class may say with `requires` which modules of an extra it cannot do without: `check` looks for them. Importing
+    its own module must need none of them.
     """
 
     Options: type[BaseModel]

@@ -26,7 +26,7 @@ from executor_suite import ExecutorSuite, Log, task
 
 from flowpipe.config import RetryConfig
 from flowpipe.errors import ConfigError
-from flowpipe.executors import Call, Executor, NodeEnd, Remote, Resources, Result, Site
+from flowpipe.executors import ONE_CPU, Call, Executor, NodeEnd, Remote, Resources, Result, Site
 from flowpipe.executors.ray import Ray, failures
 from flowpipe.executors.ray.attempt import entry
 from flowpipe.executors.ray.options import RayOptions
@@ -45,7 +45,7 @@ def one(
     function: Callable[..., Any],
     *,
     stays: bool = False,
-    takes: Resources = Resources(),
+    takes: Resources = ONE_CPU,
     **arguments: Any,
 ) -> Result:
     """The result of one call."""
@@ -58,7 +58,7 @@ def begun(
     function: Callable[..., Any],
     *,
     stays: bool = False,
-    takes: Resources = Resources(),
+    takes: Resources = ONE_CPU,
     **arguments: Any,
 ) -> tuple[Any, Callable[[], Result]]:
     results: list[Result] = []
@@ -82,7 +82,7 @@ def users(folder: str) -> list[int]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if any(os.readlink(file).startswith(folder) for file in (process / "fd").iterdir()):
+            if any(str(file.readlink()).startswith(folder) for file in (process / "fd").iterdir()):
                 found.append(int(process.name))
         except OSError:
             continue

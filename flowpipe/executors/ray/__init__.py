@@ -29,8 +29,8 @@ from flowpipe.executors.worker import Ended, Job, trace_parent
 
 # What is larger is put into the store, where it is read without a copy.
 _LARGE = 100_000
-# Ray makes a value that was lost with its node again only where it may run its task again; then it also does so once for
-# a worker that died, before the queue hears of it.
+# Ray makes a value that was lost with its node again only where it may run its task again; then it also does so once
+# for a worker that died, before the queue hears of it.
 _RAYS_OWN_TRIES = 1
 _LOOK = 1.0
 
@@ -48,8 +48,8 @@ class _Pending:
 class Ray:
     """Runs calls on the workers of a cluster; values stay there, and go from node to node.
 
-    Ray's threads only say that a call ended. One thread of ours takes the answers, and looks whether the cluster is there
-    while there are none.
+    Ray's threads only say that a call ended. One thread of ours takes the answers, and looks whether the cluster is
+    there while there are none.
     """
 
     Options: type[BaseModel] = RayOptions
@@ -103,7 +103,7 @@ class Ray:
     def fetch(self, remote: Remote) -> Any:
         try:
             return self._value(remote.ref)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - told apart there
             raise (error if isinstance(error, FlowpipeError) else self._told(error)) from None
 
     def close(self) -> None:
@@ -116,9 +116,10 @@ class Ray:
     def _made(self, site: Site) -> Any:
         import ray
 
-        options = {"num_returns": 2, "max_retries": _RAYS_OWN_TRIES, "retry_exceptions": False}
         paths = tuple(sys.path) if self._cluster.is_local else ()
-        return ray.remote(**options)(entry(self._version, pickle.dumps(site.code, 5), paths))
+        return ray.remote(num_returns=2, max_retries=_RAYS_OWN_TRIES, retry_exceptions=False)(
+            entry(self._version, pickle.dumps(site.code, 5), paths)
+        )
 
     def _refuse(self, call: Call) -> None:
         if self._lost:

@@ -1,7 +1,7 @@
 """What runs on a Ray worker: one attempt of one call.
 
-Between driver and workers go only bytes, tuples and buffers, so that nothing of flowpipe is unpickled before it is known
-to be the driver's version, and before Polars' threads are bounded.
+Between driver and workers go only bytes, tuples and buffers, so that nothing of flowpipe is unpickled before it is
+known to be the driver's version, and before Polars' threads are bounded.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Place:
 def entry(version: str, code: bytes, paths: Sequence[str]) -> Callable[..., Any]:
     """The one function that Ray knows: a worker process gets it, and the project's modules with it, once.
 
-    It is pickled by value, so it imports what it needs where it runs. `paths` are the driver's for modules, if its disk is
-    the worker's.
+    It is pickled by value, so it imports what it needs where it runs. `paths` are the driver's for modules, if its disk
+    is the worker's.
     """
 
     def flowpipe_node(job: bytes, *values: Any) -> tuple[bytes, Any]:

@@ -112,9 +112,10 @@ class Cluster:
     def _nodes(self) -> tuple[Resources, ...]:
         import ray
 
+        nodes: Any = ray.nodes  # untyped
         if time.monotonic() - self._counted > _NEW_NODES:
             with suppress(Exception):  # it is asked again; whether the head is lost, is found out elsewhere
-                alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+                alive = [node["Resources"] for node in nodes() if node["Alive"]]
                 self._resources = tuple(
                     Resources(node.get("CPU", 0.0), node.get("memory", 0.0), node.get("GPU", 0.0)) for node in alive
                 )
@@ -209,7 +210,8 @@ def _listens(path: str) -> bool:
 def _socket() -> str:
     from ray._private.worker import global_worker
 
-    return str(global_worker.node.raylet_socket_name)
+    node: Any = global_worker.node
+    return str(node.raylet_socket_name)
 
 
 @contextmanager
