@@ -359,7 +359,7 @@ def running_cluster() -> Iterator[RealCluster]:
         nodes.append(
             ray_start(folder, "--head", f"--port={port}", f"--temp-dir={folder}/ray", "--include-dashboard=false")
         )
-        nodes.append(ray_start(folder, f"--address=127.0.0.1:{port}"))
+        nodes.append(ray_start(folder, f"--address=127.0.0.1:{port}", "--node-ip-address=127.0.0.2"))
         yield RealCluster(folder, f"127.0.0.1:{port}", *nodes)
     finally:
         for node in nodes:
@@ -387,15 +387,20 @@ executor.close()
 print(ray.is_initialized())
 
 ray.init(address=sys.argv[1], log_to_driver=False, logging_level="CRITICAL")
-Ray(RayOptions(address="auto"), site(Path.cwd())).close()
-print(ray.is_initialized())
 executor = Ray(RayOptions(address="auto"), site(Path.cwd()))
+print(one(executor, lambda: 1).value)
+executor.close()
+print(ray.is_initialized())
+ray.shutdown()
+
+executor = Ray(RayOptions(address=sys.argv[1]), site(Path.cwd()))
 head, rest = begun(executor, lambda: time.sleep(3))
 second = one(executor, lambda: pl.DataFrame({"a": range(1_000_000)}), stays=True).value
 rest()
 print("made", flush=True)
 sys.stdin.readline()
-print(one(executor, lambda frame: frame["a"].sum(), frame=second).value)
+result = one(executor, lambda frame: frame["a"].sum(), frame=second)
+print(result.value, result.error)
 _, wait = begun(executor, lambda: time.sleep(60))
 time.sleep(1)
 print("begun", flush=True)
@@ -409,10 +414,10 @@ os._exit(0)  # as a notebook that Ray ends in its own time
             assert driver.stdin
             assert driver.stdout
             lines = iter(driver.stdout.readline, "")
-            assert [next(lines).strip() for _ in range(5)] == ["2.0 False", "42", "False", "True", "made"]
+            assert [next(lines).strip() for _ in range(6)] == ["2.0 False", "42", "False", "1", "True", "made"]
             kill(cluster.second)
             print("go on", file=driver.stdin, flush=True)
-            assert [next(lines).strip() for _ in range(2)] == ["499999500000", "begun"]
+            assert [next(lines).strip() for _ in range(2)] == ["499999500000 None", "begun"]
             kill(cluster.head)
             out, err = driver.communicate(timeout=60)
         gone, hint, in_time = out.splitlines()

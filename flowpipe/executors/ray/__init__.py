@@ -7,6 +7,7 @@ import math
 import pickle
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -64,6 +65,7 @@ class Ray:
         self._function = self._made(site)
         self._tickets = itertools.count()
         self._pending: dict[int, _Pending] = {}
+        self._given: dict[int, Any] = {}  # what the driver has put into the store
         self._lost: FlowpipeError | None = None
         self._headers: SimpleQueue[tuple[int, Future[bytes]] | None] = SimpleQueue()
         self._listener = threading.Thread(target=self._listen, name="flowpipe-ray", daemon=True)
@@ -111,15 +113,16 @@ class Ray:
             self.cancel(ticket)
         self._headers.put(None)
         self._listener.join(5)
+        self._given.clear()
         self._cluster.close()
 
     def _made(self, site: Site) -> Any:
         import ray
 
         paths = tuple(sys.path) if self._cluster.is_local else ()
-        return ray.remote(num_returns=2, max_retries=_RAYS_OWN_TRIES, retry_exceptions=False)(
-            entry(self._version, pickle.dumps(site.code, 5), paths)
-        )
+        function = entry(self._version, pickle.dumps(site.code, 5), paths)
+        known: Any = ray.remote(num_returns=2, max_retries=_RAYS_OWN_TRIES, retry_exceptions=False)(function)
+        return known
 
     def _refuse(self, call: Call) -> None:
         if self._lost:
@@ -139,18 +142,28 @@ class Ray:
         return pickle.dumps(job, 5), values
 
     def _packed(self, node: str, name: str, value: Any, values: list[Any]) -> Any:
-        import ray
-
         if isinstance(value, Gathered):
             return Gathered(tuple(self._packed(node, name, each, values) for each in value.values))
         if isinstance(value, Remote):
             values.append(value.ref)
         else:
-            packed = pack_argument(node, name, value)
-            if packed.nbytes < _LARGE:
-                return packed
-            values.append(ray.put(parts_of(packed)))
+            known = self._given.get(id(value))
+            if known is None:
+                packed = pack_argument(node, name, value)
+                if packed.nbytes < _LARGE:
+                    return packed
+                known = self._put(value, packed)
+            values.append(known)
         return Place(len(values) - 1)
+
+    def _put(self, value: Any, packed: Packed) -> Any:
+        import ray
+
+        ref = ray.put(parts_of(packed))
+        with suppress(TypeError):  # it cannot be watched, so its address may become another's
+            weakref.finalize(value, self._given.pop, id(value), None).atexit = False
+            self._given[id(value)] = ref
+        return ref
 
     def _listen(self) -> None:
         while True:

@@ -38,10 +38,8 @@ def _refused(error: BaseException) -> FlowpipeError:
     from ray import exceptions as of_ray
 
     if isinstance(error, of_ray.RuntimeEnvSetupError):
-        return FlowpipeError(
-            f"Ray could not set up the runtime_env: {_short(error)}",
-            hint="look at options: runtime_env of the executor",
-        )
+        text = f"Ray could not set up the runtime_env: {_short(error)}"
+        return FlowpipeError(text, hint="look at options: runtime_env of the executor")
     if isinstance(error, of_ray.ObjectStoreFullError | of_ray.OutOfDiskError):
         return FlowpipeError(
             "Ray has no room for the value, neither in its object store nor on disk",
