@@ -184,6 +184,8 @@ class TestLocal(ExecutorSuite):
             return "right"
 
         assert log.run([task("node", node)], "node") == {"node": "right"}
+        [end] = [event for event in log.events if isinstance(event, NodeEnd)]
+        assert end.warning == "its worker process died, and Ray ran it again"
 
     def test_a_node_that_kills_every_worker(self, log: Log) -> None:
         failures = log.failures([task("node", lambda: os.kill(os.getpid(), signal.SIGKILL))], "node")

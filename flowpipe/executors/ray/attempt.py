@@ -57,6 +57,9 @@ def answer(code: bytes, job: bytes, values: Sequence[Any]) -> tuple[bytes, Any]:
     found: Job = pickle.loads(job)  # noqa: S301 - made by the driver
     filled = {name: _filled(argument, values) for name, argument in found.arguments.items()}
     ended, packed = run(replace(found, arguments=filled))
+    if _was_tried():
+        warnings = (ended.warning, "its worker process died, and Ray ran it again")
+        ended = replace(ended, warning="; ".join(filter(None, warnings)))
     return pickle.dumps(ended, 5), packed and parts_of(packed)
 
 
@@ -64,6 +67,13 @@ def parts_of(packed: Packed) -> tuple[Any, ...]:
     """A packed value as Ray keeps it: the buffers lie in its store, and are read there without a copy."""
     parts: tuple[Any, ...] = packed.__reduce_ex__(5)[1]
     return parts
+
+
+def _was_tried() -> bool:
+    from ray._private.worker import global_worker
+
+    core: Any = global_worker.core_worker
+    return bool(core.get_current_task_attempt_number())
 
 
 @cache

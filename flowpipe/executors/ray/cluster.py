@@ -25,6 +25,8 @@ _PATIENCE = 5
 _SILENCE = 8.0
 _SILENCE_OF_OURS = 2.0
 _NEW_NODES = 5.0
+# What nodes printed comes through files that Ray looks at now and then.
+_LAST_LINES = 0.3
 # What Ray reads from the environment of the process that starts or joins: no usage report, nothing on the terminal, no
 # endless tries of what runs out of memory.
 _ENVIRONMENT = {
@@ -102,6 +104,7 @@ class Cluster:
 
         if not self._is_ours:
             return
+        time.sleep(_LAST_LINES)
         # Without its head it can wait for ever.
         leaving = threading.Thread(target=ray.shutdown, daemon=True)
         leaving.start()
