@@ -22,10 +22,9 @@ from flowpipe.binding import Binder
 from flowpipe.bound import Bound
 from flowpipe.catalog import Catalog
 from flowpipe.checkpoints import Checkpoints
-from flowpipe.config import Configuration
+from flowpipe.config import Configuration, ExecutorConfig
 from flowpipe.errors import FlowpipeError, NodeError, unexpected
-from flowpipe.executors import Site, WorkerLost
-from flowpipe.executors.local import Threads, ThreadsOptions
+from flowpipe.executors import Site, WorkerLost, create
 from flowpipe.executors.retry import Policy
 from flowpipe.executors.scheduler import Scheduler
 from flowpipe.executors.task import Failure, NodesFailed, NodeTimeout, Settings, Task, Watch
@@ -136,7 +135,8 @@ def perform(errand: Errand) -> Returned:
         records.append(replace(record, worker=label()) if isinstance(record, NodeEnded) else record)
 
     catalog = Catalog(configuration)
-    executor = Threads(ThreadsOptions(), Site(errand.run, errand.scratch, importer))
+    site = Site(errand.run, errand.scratch, importer)
+    executor = create(ExecutorConfig(type="threads"), configuration, site)
     shop = Workshop(
         run=errand.run,
         run_time=errand.run_time,

@@ -161,7 +161,8 @@ class Steps:
     def _failed(self, step: Step, caught: Exception, seconds: float) -> None:
         # Whatever a library makes of a signal in the middle of its work.
         error = self._shop.stop.interrupted or caught
-        self._end(step, seconds, outcome_of(error), None, self._shop.redact(str(error)))
+        outcome: Outcome = "cancelled" if self._shop.stop.interrupted else outcome_of(error)
+        self._end(step, seconds, outcome, None, self._shop.redact(str(error)))
         if error is not caught:
             error.__cause__ = caught.__cause__
         self._error = self._error or error
@@ -187,7 +188,8 @@ class Steps:
                     seconds[event.step.name] = event.seconds
                     self._discard(event.result)
         for name, step in self._running.items():
-            self._end(step, seconds.get(name, _UNWINDING), outcome_of(error), None, self._shop.redact(str(error)))
+            outcome: Outcome = "cancelled" if isinstance(error, Interrupted) else "failed"
+            self._end(step, seconds.get(name, _UNWINDING), outcome, None, self._shop.redact(str(error)))
 
     def _discard(self, result: Decidable | tuple[str, ...] | Exception) -> None:
         """Remove what a step staged that came too late to be decided."""
@@ -219,7 +221,7 @@ class Steps:
 
 
 def outcome_of(error: BaseException | None) -> Outcome:
-    """The word for how a step or run ended."""
+    """The word for how a step or run ended: one that took too long has failed."""
     if error is None:
         return "done"
     return "cancelled" if isinstance(error, Interrupted) and not isinstance(error, OutOfTime) else "failed"
