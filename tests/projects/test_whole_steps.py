@@ -60,7 +60,9 @@ def test_a_step_that_needs_the_driver_is_not_sent(months: ProjectFolder, case: s
         "a node's timeout": {"conf/pipelines/cut.yml": f"{pipeline}nodes: {{out: {{timeout: 1m}}}}\n"},
         "a node's resources": {"conf/pipelines/cut.yml": f"{pipeline}nodes: {{out: {{resources: {{cpus: 2}}}}}}\n"},
         "a duckdb output": {
-            "conf/catalog.yml": catalog.replace('{store: here, path: "out/{partition}.parquet"', "{store: base, table: out")
+            "conf/catalog.yml": catalog.replace(
+                '{store: here, path: "out/{partition}.parquet"', "{store: base, table: out"
+            )
         },
         "a breaker": {"conf/profiles/dev.yml": profile.replace("url: data}", "url: data, breaker: {failures: 3}}")},
         "hooks": {
@@ -187,7 +189,9 @@ def test_no_secret_comes_back(months: ProjectFolder) -> None:
     months.write(beside('raise ValueError("no entry for " + os.environ["TOKEN"])'))
     pipeline = FILES["conf/pipelines/cut.yml"]
     months.write({"conf/pipelines/cut.yml": f'{pipeline}params: {{token: "${{env:TOKEN}}"}}\n'})
-    months.write({"pipelines/cut.py": FILES["pipelines/cut.py"].replace("partition: str)", "partition: str, token: str)")})
+    months.write(
+        {"pipelines/cut.py": FILES["pipelines/cut.py"].replace("partition: str)", "partition: str, token: str)")}
+    )
     done = ran(months, "--json", "--debug", TOKEN="hunter2-very-secret")
     assert done.code == 1
     assert "ValueError: no entry for ***" in done.err

@@ -25,7 +25,9 @@ MONTHLY = PartitionBy(every="month", column="day")
 def dataset(name: str, mode: str = "replace", *, windows: bool = True) -> Dataset:
     more: dict[str, Any] = {"key": ["id"]} if mode in {"merge", "snapshot"} else {}
     more |= {"effective": "run_time"} if mode == "snapshot" else {}
-    return Dataset(name, DatasetConfig(store="s", table=name, mode=mode, partition=MONTHLY if windows else None, **more))
+    return Dataset(
+        name, DatasetConfig(store="s", table=name, mode=mode, partition=MONTHLY if windows else None, **more)
+    )
 
 
 def bound(name: str, reads: list[Dataset], writes: list[Dataset], watermark: str | None = None) -> Bound:
