@@ -286,8 +286,10 @@ def test_a_deadline_ends_all_steps(months: ProjectFolder, executor: str) -> None
     done = months.flowpipe("run", "--deadline", "3s", *two(executor))
     assert (done.code, done.err) == (
         1,
-        "error: the deadline of 3s has passed; 0 of 3 steps are done\n"
-        "  hint: run the same command again to go on, or give it more time: --deadline 6s\n",
+        (
+            "error: the deadline of 3s has passed; 0 of 3 steps are done\n"
+            "  hint: run the same command again to go on, or give it more time: --deadline 6s\n"
+        ),
     )
     assert steps(months) == {"cut 2024-01": "cancelled", "cut 2024-02": "cancelled"}
 
@@ -300,8 +302,10 @@ def test_the_timeout_of_a_step(months: ProjectFolder, executor: str) -> None:
     done = months.flowpipe("run", *two(executor))
     assert (done.code, done.err) == (
         1,
-        "error: step cut 2024-02 took longer than its timeout of 1s\n"
-        "  hint: give it more with `timeout:`, or see what it waited for with `flowpipe show last`\n",
+        (
+            "error: step cut 2024-02 took longer than its timeout of 1s\n"
+            "  hint: give it more with `timeout:`, or see what it waited for with `flowpipe show last`\n"
+        ),
     )
     assert steps(months)["cut 2024-02"] == "failed"
     assert not is_alive(int((months.path / "pid").read_text()))

@@ -220,9 +220,11 @@ def test_a_step_that_kills_every_worker(months: ProjectFolder) -> None:
     done = ran(months)
     assert (done.code, done.err) == (
         1,
-        "error: step cut 2024-02 failed after 3 attempts: "
-        "the worker process died (killed by signal 9; out of memory?)\n"
-        "  hint: give its nodes less memory to take, or run it with `executor: {type: threads}` to see more\n",
+        (
+            "error: step cut 2024-02 failed after 3 attempts: "
+            "the worker process died (killed by signal 9; out of memory?)\n"
+            "  hint: give its nodes less memory to take, or run it with `executor: {type: threads}` to see more\n"
+        ),
     )
     assert steps(months)["cut 2024-02"] == "failed"
     assert "2024-02.parquet" not in published(months)
@@ -231,7 +233,8 @@ def test_a_step_that_kills_every_worker(months: ProjectFolder) -> None:
 RICH = {
     "conf/profiles/dev.yml": FILES["conf/profiles/dev.yml"].rstrip() + "\n        memory_budget: 200MB\n",
     "conf/catalog.yml": """
-        rows: {store: here, path: rows.csv, options: {try_parse_dates: true}, schema: "schemas:Rows", on_invalid: quarantine}
+        rows: {store: here, path: rows.csv, options: {try_parse_dates: true}, schema: "schemas:Rows",
+               on_invalid: quarantine}
         out: {store: lake, table: out, mode: replace, partition: {every: month, column: day}, schema: "schemas:Out",
               on_invalid: quarantine}
         """,
