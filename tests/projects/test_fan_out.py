@@ -62,28 +62,28 @@ def test_a_fan_out_gives_its_rows_in_order(scores: ProjectFolder, executor: str)
     failed = scores.flowpipe("run", "--set", f"executor.type={executor}")
     assert failed.code == 1
     assert re.sub(r" on pid \d+ on [^:]+:", ":", failed.err) == (
+        "error: pipelines/scores.py:11: node score[2] failed for item 'bad' of files: ValueError: no score\n"
+        '  at pipelines/scores.py:13: raise ValueError("no score")\n'
+        "  hint: run again with --debug to see the traceback\n"
+    )
+    assert total(scores) == [("a", 2), ("bb", 4), ("ccc", 6)]
+
+
+@pytest.mark.parametrize("executor", ["sync", "threads", "processes"])
+def test_thousands_of_items(scores: ProjectFolder, executor: str) -> None:
+    names = [f"n{number}" for number in range(2000)]
+    scores.write({"data/rows.csv": "\n".join(["name", *names, ""])})
+    done = scores.flowpipe("run", "--set", f"executor.type={executor}")
+    assert (done.code, done.err) == (0, "")
+    assert total(scores) == [(name, 2 * len(name)) for name in names]
+
+
+def test_what_runs_once_per_item_is_neither_written_nor_kept(scores: ProjectFolder) -> None:
+    scores.write({"conf/pipelines/scores.yml": "modules: [scores]\nwrites: {score: total}\n"})
+    checked = scores.flowpipe("check")
+    assert (checked.code, checked.err) == (
+        2,
         (
-            "error: pipelines/scores.py:11: node score[2] failed for item 'bad' of files: ValueError: no score\n"
-            '  at pipelines/scores.py:13: raise ValueError("no score")\n'
-            "  hint: run again with --debug to see the traceback\n"
-        )
-        assert total(scores) == [("a", 2), ("bb", 4), ("ccc", 6)]
-    
-    
-    @pytest.mark.parametrize("executor", ["sync", "threads", "processes"])
-    def test_thousands_of_items(scores: ProjectFolder, executor: str) -> None:
-        names = [f"n{number}" for number in range(2000)]
-        scores.write({"data/rows.csv": "\n".join(["name", *names, ""])})
-        done = scores.flowpipe("run", "--set", f"executor.type={executor}")
-        assert (done.code, done.err) == (0, "")
-        assert total(scores) == [(name, 2 * len(name)) for name in names]
-    
-    
-    def test_what_runs_once_per_item_is_neither_written_nor_kept(scores: ProjectFolder) -> None:
-        scores.write({"conf/pipelines/scores.yml": "modules: [scores]\nwrites: {score: total}\n"})
-        checked = scores.flowpipe("check")
-        assert (checked.code, checked.err) == (
-            2,
             "error: pipelines/scores.py:11: node score is written, but there is one for each item of files\n"
             "  hint: write the node that collects it\n"
         ),
