@@ -297,13 +297,13 @@ def test_a_deadline_ends_all_steps(months: ProjectFolder, executor: str) -> None
 @pytest.mark.parametrize("executor", ISOLATED)
 def test_the_timeout_of_a_step(months: ProjectFolder, executor: str) -> None:
     months.write(beside('month == "2024-02" and (tell("pid"), until("never"))')).write(
-        {"conf/pipelines/cut.yml": FILES["conf/pipelines/cut.yml"] + "timeout: 1s\nretry: {attempts: 3, wait: 1ms}\n"}
+        {"conf/pipelines/cut.yml": FILES["conf/pipelines/cut.yml"] + "timeout: 8s\nretry: {attempts: 3, wait: 1ms}\n"}
     )
     done = months.flowpipe("run", *two(executor))
     assert (done.code, done.err) == (
         1,
         (
-            "error: step cut 2024-02 took longer than its timeout of 1s\n"
+            "error: step cut 2024-02 took longer than its timeout of 8s\n"
             "  hint: give it more with `timeout:`, or see what it waited for with `flowpipe show last`\n"
         ),
     )

@@ -96,6 +96,8 @@ def test_files_in_memory_are_the_drivers(months: ProjectFolder) -> None:
 
 
 def test_what_is_up_to_date_by_its_values_is_skipped_by_the_worker(months: ProjectFolder) -> None:
+    # Windows that are not closed yet: the values of others are not asked again.
+    months.write({name: FILES[name].replace("2024", "2098") for name in ("data/rows.csv", "conf/pipelines/cut.yml")})
     months.write(
         {
             "pipelines/cut.py": """
@@ -118,7 +120,8 @@ def test_what_is_up_to_date_by_its_values_is_skipped_by_the_worker(months: Proje
     assert ran(months).code == 0
     again = ran(months)
     assert [line.split()[2] for line in again.out.splitlines()[1:-1]] == ["skipped"] * 3
-    assert all(node["worker"] for step in shown(months)["steps"] for node in step["nodes"])
+    told = [(node["node"], bool(node["worker"])) for step in shown(months)["steps"] for node in step["nodes"]]
+    assert told == [("rate", True)] * 3
     months.write({"rate": "2"})
     assert ran(months).code == 0
     assert ids(months) == [2, 4, 6]
