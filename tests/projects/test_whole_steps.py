@@ -287,7 +287,7 @@ def test_audits_checkpoints_and_budgets_hold_on_workers(months: ProjectFolder) -
     assert re.search(r"mine  reused from its checkpoint  1 row ", done.out)
     there = tables(months)
     assert [row[0] for row in there["out"]] == [1, 2, 3]
-    assert len(there["rejected"]) == len(there["bad"]) == 1
+    assert (len(there["rejected"]), len(there["bad"])) == (1, 3), "each month looks at all of the input"
     here = ran(months, "--force", executor="threads")
     assert (here.code, here.err) == (0, "")
     assert tables(months) == there
