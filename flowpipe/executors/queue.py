@@ -186,7 +186,7 @@ class Run:
     def _complete(self, node: str, result: Result) -> None:
         task, job = self._tasks[node], self._jobs[node]
         self._running.remove(node)
-        self._capacity.give(task.settings.takes)
+        self._capacity.give(task.settings.takes, self.wake)
         value, error = result.value, result.error
         if isinstance(error, KeyboardInterrupt):
             raise error
@@ -277,5 +277,5 @@ class Run:
     def _give_up(self) -> None:
         for node in self._running:
             self._executor.cancel(self._jobs[node].ticket)
-            self._capacity.give(self._tasks[node].settings.takes)
+            self._capacity.give(self._tasks[node].settings.takes, self.wake)
         self._running.clear()
