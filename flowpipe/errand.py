@@ -16,15 +16,13 @@ from pathlib import Path
 
 import cloudpickle
 
-from flowpipe import memory, pipeline
+from flowpipe import executors, memory, pipeline
 from flowpipe.binding import Binder
 from flowpipe.bound import Bound
 from flowpipe.catalog import Catalog
 from flowpipe.checkpoints import Checkpoints
-from flowpipe.config import Configuration
+from flowpipe.config import Configuration, ExecutorConfig
 from flowpipe.errors import FlowpipeError, NodeError
-from flowpipe.executors import Site
-from flowpipe.executors.local import Threads, ThreadsOptions
 from flowpipe.executors.retry import Policy
 from flowpipe.executors.scheduler import Scheduler
 from flowpipe.executors.task import Failure, NodesFailed, NodeTimeout, Settings, Task, Watch
@@ -120,7 +118,7 @@ def perform(errand: Errand) -> Returned:
     configuration, code, importer = _opened(errand.project)
     records: list[Record] = []
     catalog = Catalog(configuration)
-    executor = Threads(ThreadsOptions(), Site(errand.run, errand.scratch, importer))
+    executor = executors.create(ExecutorConfig(), configuration, executors.Site(errand.run, errand.scratch, importer))
     shop = Workshop(
         run=errand.run,
         run_time=errand.run_time,

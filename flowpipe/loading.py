@@ -75,12 +75,17 @@ def load_valid(
     problems = [_redacted(each, tree.secrets) for each in problems]
     if not sources.all_profiles_found or ("catalog",) in tree.unresolved:
         raise ConfigError(problems)
-    result = result or _valid(tree)
+    return _configuration(root, name, tree, result or _valid(tree), problems)
+
+
+def _configuration(
+    root: Path, profile: str, tree: Document, result: Tree, problems: Sequence[Problem]
+) -> Configuration:
     flawed = _flawed(tree, result) if problems else frozenset()
     return Configuration(
         root=root,
         project=result.project,
-        profile=name,
+        profile=profile,
         stores=result.stores,
         executor=result.executor,
         catalog={name: dataset for name, dataset in result.catalog.items() if name not in flawed},
@@ -209,9 +214,6 @@ def _valid(tree: Document) -> Tree:
     return Tree.model_construct(
         project=validate(ProjectConfig, tree.data["project"], tree, ("project",))[0] or ProjectConfig(name=""),
         executor=validate(ExecutorConfig, tree.data["executor"], tree, ("executor",))[0] or ExecutorConfig(),
-        memory_budget=None,
-        deadline=None,
-        max_parallel_steps=None,
         stores=parts("stores", StoreConfig),
         catalog=parts("catalog", DatasetConfig),
         pipelines=parts("pipelines", PipelineConfig),

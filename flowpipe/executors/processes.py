@@ -195,15 +195,13 @@ class Processes:
     def _result(self, ticket: _Ticket, answer: bytes) -> Result:
         ended: worker.Ended
         ended, value = pickle.loads(answer)  # noqa: S301 - made by our worker
-        if value is None:
-            return ended.result(None)
-        ref = _Ref(value)
-        if ticket.stays:
-            return ended.result(Remote(ref, ended.rows))
         try:
-            return ended.result(value.unpack())
-        except Exception as error:  # noqa: BLE001 - whatever a class of the user's raises here
-            return replace(ended.result(None), error=error)
+            if value is None:
+                return ended.result(None)
+            ref = _Ref(value)
+            return ended.result(Remote(ref, ended.rows) if ticket.stays else value.unpack())
+        except Exception as error:  # noqa: BLE001 - whatever a class of the user's raises when it is made again here
+            return Result(None, error, ended.started_at, ended.seconds, ended.worker, ended.warning)
 
     def _forget(self, ticket: _Ticket) -> None:
         """Remove what a worker that was killed may have begun to write."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -18,11 +19,14 @@ import numpy as np
 import polars as pl
 import pytest
 from executor_suite import ExecutorSuite
+from test_local import configured
 
-from flowpipe import sharedmemory
+from flowpipe import executors, sharedmemory
 from flowpipe.errors import NodeError
-from flowpipe.executors import Call, Gathered, Remote, Result, Site, WorkerLost, segments
+from flowpipe.executors import Call, Gathered, Remote, Result, Site, WorkerLost, processes, segments
 from flowpipe.executors.processes import Processes, ProcessesOptions
+from flowpipe.executors.values import pack_function
+from flowpipe.executors.worker import Job
 from flowpipe.importer import Importer
 
 BIG = 200_000  # rows that do not fit into a message
@@ -148,7 +152,6 @@ class TestValues:
         assert [value(executor, change, array=array) for _ in range(2)] == [BIG, BIG]
 
     def test_full_memory_falls_back_to_the_disk(self, executor: Processes, tmp_path: Path) -> None:
-        executor._folders[0].chmod(0o700)
         packed = segments.store(segments.Packed(b"\x80\x05K\x01."), "n", [tmp_path / "file" / "none", tmp_path])
         assert packed.path == tmp_path / "file" / "none" / "n"
         (tmp_path / "full").touch()
@@ -161,8 +164,40 @@ class TestValues:
             segments.store(segments.Packed(bytes(2_000_000)), "n", [tmp_path / "full"])
         assert str(caught.value) == f"its value of 2 MB fits into none of {tmp_path / 'full'}"
 
+    def test_no_room_for_a_result_or_an_argument(self, executor: Processes, tmp_path: Path) -> None:
+        full = tmp_path / "full"
+        full.touch()
+        job = Job("x", pack_function("x", lambda: bytes(2_000_000)), {})
+        ended, packed = pickle.loads(processes._answer((full,), pickle.dumps(("0", job))))
+        assert packed is None
+        assert str(ended.result(None).error) == (
+            f"node x: its value of 2 MB fits into none of {full}\n  hint: make room, or run fewer nodes at once"
+        )
+        executor._folders = (full,)
+        assert str(ran(executor, lambda data: 1, data=bytes(2_000_000)).error) == (
+            f"data of node x: its value of 2 MB fits into none of {full}\n"
+            "  hint: make room, or run it with `executor: {type: threads}`"
+        )
+
+
+class Odd:
+    """Cannot be made again in the process of the tests."""
+
+    def __reduce__(self) -> Any:
+        return _only_elsewhere, (os.getpid(),)
+
+
+def _only_elsewhere(pid: int) -> None:
+    if os.getpid() != pid:
+        raise RuntimeError("not here")
+
 
 class TestErrors:
+    def test_a_value_that_cannot_be_made_again(self, executor: Processes) -> None:
+        result = ran(executor, Odd)
+        assert (result.value, repr(result.error)) == (None, "RuntimeError('not here')")
+        assert value(executor, lambda: 1) == 1
+
     def test_an_argument_that_cannot_travel(self, executor: Processes) -> None:
         result = ran(executor, lambda lock: 1, lock=threading.Lock())
         assert isinstance(result.error, NodeError)
@@ -192,6 +227,16 @@ class TestDeath:
         assert isinstance(result.error, WorkerLost)
         assert str(result.error) == text
         assert value(executor, lambda: 1) == 1
+
+    def test_what_it_began_to_write_is_removed(self, executor: Processes) -> None:
+        memory = executor._folders[0]
+
+        def torn() -> None:
+            (memory / "0").write_bytes(b"the first call's file")
+            os._exit(1)
+
+        ran(executor, torn)
+        assert files(executor) == []
 
     def test_another_worker_goes_on(self, executor: Processes) -> None:
         answers = Answers()
@@ -339,7 +384,8 @@ class TestDriver:
         assert (done.returncode, done.stderr) == (-9, "")
         assert eventually(lambda: not any(alive(int(pid)) for pid in done.stdout.split()))
         assert len(folders(f"driver{tmp_path.parent.name}")) == 1
-        sharedmemory.sweep()
+        configuration = configured(tmp_path, "{type: sync}")  # whatever the next one is
+        executors.create(configuration.executor, configuration, site(tmp_path)).close()
         assert folders(f"driver{tmp_path.parent.name}") == []
 
     def test_an_exception_leaves_no_process(self, tmp_path: Path) -> None:

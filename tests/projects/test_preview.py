@@ -567,7 +567,7 @@ def test_a_run_at_work_does_not_keep_it_away(shop: ProjectFolder) -> None:
         assert printed(shop, "--select", "many", *JANUARY) == MANY
 
 
-@pytest.mark.parametrize("executor", ["sync", "threads"])
+@pytest.mark.parametrize("executor", ["sync", "threads", "processes"])
 def test_a_signal_ends_it_at_once(project: ProjectFolder, tmp_path: Path, executor: str) -> None:
     project.write(
         {

@@ -180,7 +180,7 @@ EVERY_MISTAKE = """\
 --set params..a=1: "params..a=1" is not SECTION.KEY=VALUE
   hint: write it like --set params.late_minutes=20
 --set x=1: unknown section "x"
-  hint: known: config, deadline, executor, memory_budget, params, retry, stores
+  hint: known: config, deadline, executor, max_parallel_steps, memory_budget, params, retry, stores
 conf/catalog.yml:1:18: unknown store "landin"
   hint: did you mean "landing"? known: landing
 conf/catalog.yml:1:35: path and table exclude each other
