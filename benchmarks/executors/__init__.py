@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
+from typing import Literal
 
 from benchmarks.measure import PYTHON, Command, Failed, Options, Row, once
 
@@ -71,18 +72,18 @@ def _partitions(options: Options) -> Iterator[Row]:
         )
         took[name] = _reported(name, command, options.runs)
     for name in EXECUTORS[1:]:
-        limit = 1 / 1.8 if name == "processes" else None
+        limit = {"processes": 1 / 1.8}.get(name)
         yield _row(f"{PARTITIONS} partitions in pure Python, {name} beside sync", "s", took[name], took["sync"], limit)
 
 
 def _frames(options: Options) -> Iterator[Row]:
     took = {name: _one("shared", name, options.runs) for name in EXECUTORS}
     for name in EXECUTORS[2:]:
-        limit = 2 if name == "processes" else None
+        limit = {"processes": 2.0}.get(name)
         yield _row(f"200 MB to 3 nodes, {name} beside threads", "s", took[name], took["threads"], limit)
     for name in EXECUTORS[2:]:
         one, many = _one("one-frame", name, 1), _one("frames", name, 1)
-        limit = 1.2 if name == "processes" else None
+        limit = {"processes": 1.2}.get(name)
         yield _row(f"50 frames of 200 MB beside 1, {name}: driver's peak", "MB", many, one, limit)
 
 
@@ -98,7 +99,7 @@ def _row(
     """A line, with the reason where there is no number."""
     if isinstance(took, str):
         return Row(name, unit, float("nan"), note=took)
-    bounds = "value" if is_value else "ratio"
+    bounds: Literal["value", "ratio"] = "value" if is_value else "ratio"
     if isinstance(beside, str):
         return Row(name, unit, took, None, limit, bounds, beside)
     return Row(name, unit, took, beside, limit, bounds)

@@ -49,12 +49,13 @@ def opened(engine: str, graph: Graph, folder: Path, slots: int | None = None) ->
 @contextmanager
 def _flowpipe(name: str, graph: Graph, folder: Path, slots: int | None) -> Iterator[Execute]:
     from flowpipe import pipeline
-    from flowpipe.config import PipelineConfig, RetryConfig
+    from flowpipe.config import PipelineConfig
     from flowpipe.executors import Site, installed
     from flowpipe.executors.retry import Policy
     from flowpipe.executors.scheduler import Scheduler
     from flowpipe.executors.task import Settings
     from flowpipe.modules import ProjectCode
+    from flowpipe.running import RetryConfig
 
     code = ProjectCode(folder / "pipelines")
     settings = PipelineConfig(modules=[MODULE], writes={name: name for name in graph.wanted})
