@@ -24,7 +24,8 @@ PEERS = {
     "ray": ("hamilton-ray", "flowerpower-ray"),
 }
 PARTITIONS = 200
-LIMIT, PEER_LIMIT = 600.0, 60.0
+# A job of a peer executes its graph four times.
+LIMIT, PEER_LIMIT = 600.0, 120.0
 
 
 def rows(options: Options) -> Iterator[Row]:

@@ -174,7 +174,7 @@ class Run:
 
     def _pause(self) -> float | None:
         """Seconds until something is due."""
-        due = [due for due, *_ in (*self._again[:1], *self._limits[:1])]
+        due = [at for at, *_ in self._again[:1]] + [at for at, *_ in self._limits[:1]]
         due += [] if self._watch.until is None else [self._watch.until]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
