@@ -8,7 +8,7 @@ import polars as pl
 def found(partition: datetime) -> list[int]:
     """Primes, by division."""
     first = 100_000 + partition.day
-    numbers = range(first, first + 80_000)
+    numbers = range(first, first + 160_000)
     return [number for number in numbers if all(number % by for by in range(2, int(number**0.5) + 1))]
 
 
