@@ -15,7 +15,7 @@ EXECUTORS = ("sync", "threads", "processes", "dask", "ray")
 NEEDS = {"dask": "distributed", "ray": "ray", "flowerpower": "flowerpower"}
 CRITICAL_PATH = 1.5
 DIAMOND = {"threads": 1.05, "processes": 1.2, "dask": 1.2, "ray": 1.2}
-NODE = {"sync": None, "threads": 80, "processes": 1_000, "dask": 6_000, "ray": 2_000}
+NODE = {"threads": 80, "processes": 1_000, "dask": 6_000, "ray": 2_000}
 PEERS = {
     "sync": ("flowerpower-synchronous",),
     "threads": ("hamilton-threads", "flowerpower-threadpool"),
