@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,7 +38,7 @@ class Command:
     `project` is copied, with `inputs` linked into its `data/landing/`, to a folder of its own that the run works in;
     None means the repository. `reports` says that the last line the child prints is a number, the seconds or
     microseconds it measured itself. `group` is a control group that the child belongs to. `environment` is added to
-    this process's.
+    this process's. After `limit` seconds the child and what it started are killed.
     """
 
     args: Sequence[str]
@@ -44,6 +47,15 @@ class Command:
     reports: bool = False
     group: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    limit: float | None = None
+
+
+class Failed(SystemExit):
+    """A child failed; `reason` is why, in a line."""
+
+    def __init__(self, text: str, reason: str) -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -60,7 +72,7 @@ class Sample:
 class Row:
     """One line of the table; `limit` bounds the ratio, or with `bounds="value"` what flowpipe took.
 
-    A `baseline` of None: there is nothing to compare with.
+    A `baseline` of None: there is nothing to compare with; `note` may say why.
     """
 
     name: str
@@ -69,6 +81,7 @@ class Row:
     baseline: float | None = None
     limit: float | None = None
     bounds: Literal["ratio", "value"] = "ratio"
+    note: str = ""
 
     @property
     def ratio(self) -> float | None:
@@ -102,7 +115,7 @@ def once(command: Command) -> Sample:
     """Run a command, in a fresh copy of its project.
 
     Raises:
-        SystemExit: it failed.
+        Failed: it failed, or took longer than its limit.
     """
     with tempfile.TemporaryDirectory(dir=_scratch()) as folder:
         cwd = REPOSITORY if command.project is None else _copy(command, Path(folder) / "project")
@@ -136,13 +149,32 @@ def _measure(command: Command, cwd: Path) -> Sample:
     args = [*joining, *command.args]
     with tempfile.TemporaryFile(mode="w+", encoding="utf-8") as output:
         started = time.perf_counter()
-        child = subprocess.Popen(args, cwd=cwd, env=environment, stdout=output, stderr=subprocess.STDOUT)
-        _, status, usage = os.wait4(child.pid, 0)
+        child = subprocess.Popen(
+            args, cwd=cwd, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        usage = _wait(child, command.limit)
         wall = time.perf_counter() - started
-        child.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
-        printed = output.read()
+        lines = output.read().splitlines() or [""]
     if child.returncode:
-        raise SystemExit(f"{' '.join(command.args)}: exit {child.returncode}\n{printed}")
-    reported = float(printed.splitlines()[-1]) if command.reports else 0.0
+        killed = child.returncode == -signal.SIGKILL and command.limit is not None
+        reason = f"not done after {command.limit:g} s" if killed else lines[-1].strip()
+        raise Failed("\n".join([f"{' '.join(command.args)}: exit {child.returncode}", *lines]), reason)
+    reported = float(lines[-1]) if command.reports else 0.0
     return Sample(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / 1024, reported)
+
+
+def _wait(child: subprocess.Popen[bytes], limit: float | None) -> resource.struct_rusage:
+    """What a child took; Ctrl-C, and a limit, kill it with all that it started."""
+    timer = threading.Timer(limit or threading.TIMEOUT_MAX, os.killpg, (child.pid, signal.SIGKILL))
+    timer.daemon = True
+    timer.start()
+    try:
+        _, status, usage = os.wait4(child.pid, 0)
+    except BaseException:
+        os.killpg(child.pid, signal.SIGKILL)
+        raise
+    finally:
+        timer.cancel()
+    child.returncode = os.waitstatus_to_exitcode(status)
+    return usage

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from benchmarks.measure import PYTHON, Command, Options, Row, alternately
 
-ENGINES = ("hamilton", "hamilton-futures", "hamilton-tasks", "sync", "threads")
+ENGINES = ("hamilton", "hamilton-futures", "hamilton-threads", "sync", "threads")
 
 
 def rows(options: Options) -> Iterator[Row]:
@@ -15,4 +15,4 @@ def rows(options: Options) -> Iterator[Row]:
     took = {name: sample.reported for name, sample in alternately(commands, options.runs).items()}
     yield Row("node, sync beside Hamilton", "us", took["sync"], took["hamilton"], 20, "value")
     yield Row("node, threads beside FutureAdapter", "us", took["threads"], took["hamilton-futures"], 80, "value")
-    yield Row("node, threads beside task-based", "us", took["threads"], took["hamilton-tasks"])
+    yield Row("node, threads beside task-based", "us", took["threads"], took["hamilton-threads"])

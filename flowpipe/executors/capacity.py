@@ -14,8 +14,9 @@ class Capacity:
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
         self._lock = threading.Lock()
-        self._taken = Resources(0)
+        # Numbers, not `Resources`: two of these for every node would be a tenth of what a node costs.
         self._calls = 0
+        self._cpus = self._memory = self._gpus = 0.0
         self._waiting: dict[Callable[[], None], None] = {}
 
     def take(self, wanted: Resources, wake: Callable[[], None]) -> bool:
@@ -24,29 +25,31 @@ class Capacity:
         What asks for more than there is runs alone, so that it runs at all.
         """
         with self._lock:
-            taken, there = self._taken, self._executor.capacity
+            there = self._executor.capacity
             fits = (
-                taken.cpus + wanted.cpus <= there.cpus
-                and (not wanted.memory or taken.memory + wanted.memory <= there.memory)
-                and (not wanted.gpus or taken.gpus + wanted.gpus <= there.gpus)
+                self._cpus + wanted.cpus <= there.cpus
+                and (not wanted.memory or self._memory + wanted.memory <= there.memory)
+                and (not wanted.gpus or self._gpus + wanted.gpus <= there.gpus)
             )
             if fits or not self._calls:
-                self._taken = _sum(taken, wanted, 1)
-                self._calls += 1
+                self._add(wanted, 1)
                 return True
             self._waiting[wake] = None
             return False
 
-    def give(self, back: Resources) -> None:
-        """Give back what a call took."""
+    def give(self, back: Resources, wake: Callable[[], None]) -> None:
+        """Give back what a call took; its own `wake` is left out, for it is awake."""
         with self._lock:
-            self._calls -= 1
-            # Shares such as 0.1 do not add up to exactly what was there.
-            self._taken = _sum(self._taken, back, -1) if self._calls else Resources(0)
+            self._add(back, -1)
+            self._waiting.pop(wake, None)
             waiting, self._waiting = self._waiting, {}
-        for wake in waiting:
-            wake()
+        for other in waiting:
+            other()
 
-
-def _sum(one: Resources, other: Resources, sign: int) -> Resources:
-    return Resources(one.cpus + sign * other.cpus, one.memory + sign * other.memory, one.gpus + sign * other.gpus)
+    def _add(self, resources: Resources, sign: int) -> None:
+        self._calls += sign
+        self._cpus += sign * resources.cpus
+        self._memory += sign * resources.memory
+        self._gpus += sign * resources.gpus
+        if not self._calls:
+            self._cpus = self._memory = self._gpus = 0.0  # parts of a CPU do not add up to exactly nothing

@@ -155,12 +155,10 @@ class Run:
 
     def _turn(self) -> None:
         """Sleep until something happens, and take it in."""
-        timed = [due for due, *_ in self._again[:1]] + [due for due, *_ in self._limits[:1]]
-        timed += [] if self._watch.until is None else [self._watch.until]
         # Results count, not events: an interrupt may have swallowed one.
         if not self._results:
             with suppress(Empty):
-                self._events.get(timeout=max(0.0, min(timed) - time.monotonic()) if timed else None)
+                self._events.get(timeout=self._pause())
         while self._again and self._again[0][0] <= time.monotonic():
             self._ready.append(heapq.heappop(self._again)[1])
         for node, attempt in list(self._results):
@@ -174,6 +172,12 @@ class Run:
                 self._complete(node, self._too_long(node))
         self._watch.before()
 
+    def _pause(self) -> float | None:
+        """Seconds until something is due."""
+        due = [at for at, *_ in self._again[:1]] + [at for at, *_ in self._limits[:1]]
+        due += [] if self._watch.until is None else [self._watch.until]
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
     def _is_running(self, node: str, attempt: int) -> bool:
         """Whether an attempt is waited for: not one that was given up."""
         return node in self._running and self._jobs[node].attempts == attempt
@@ -186,7 +190,7 @@ class Run:
     def _complete(self, node: str, result: Result) -> None:
         task, job = self._tasks[node], self._jobs[node]
         self._running.remove(node)
-        self._capacity.give(task.settings.takes)
+        self._capacity.give(task.settings.takes, self.wake)
         value, error = result.value, result.error
         if isinstance(error, KeyboardInterrupt):
             raise error
@@ -277,5 +281,5 @@ class Run:
     def _give_up(self) -> None:
         for node in self._running:
             self._executor.cancel(self._jobs[node].ticket)
-            self._capacity.give(self._tasks[node].settings.takes)
+            self._capacity.give(self._tasks[node].settings.takes, self.wake)
         self._running.clear()

@@ -33,9 +33,9 @@ def test_cpus_are_counted_and_a_waiter_is_woken_once(capacity: Capacity) -> None
     assert not capacity.take(Resources(1), one)
     assert not capacity.take(Resources(1), one)
     assert not capacity.take(Resources(0.5), other)
-    capacity.give(Resources(1))
+    capacity.give(Resources(1), no_wake)
     assert woken == ["one", "other"]
-    capacity.give(Resources(1))
+    capacity.give(Resources(1), no_wake)
     assert woken == ["one", "other"]
     assert capacity.take(Resources(2), no_wake)
 
@@ -44,9 +44,9 @@ def test_cpus_are_counted_and_a_waiter_is_woken_once(capacity: Capacity) -> None
 def test_what_wants_more_than_there_is_runs_alone(capacity: Capacity, much: Resources) -> None:
     assert capacity.take(Resources(1), no_wake)
     assert not capacity.take(much, lambda: None)
-    capacity.give(Resources(1))
+    capacity.give(Resources(1), no_wake)
     assert capacity.take(much, no_wake)
-    capacity.give(much)
+    capacity.give(much, no_wake)
     assert capacity.take(much, no_wake)
 
 
@@ -61,7 +61,7 @@ def test_shares_of_a_cpu_leave_nothing_behind(capacity: Capacity) -> None:
     shares = [Resources(0.1)] * 3
     assert all(capacity.take(share, no_wake) for share in shares)
     for share in shares:
-        capacity.give(share)
+        capacity.give(share, no_wake)
     assert capacity.take(Resources(5), no_wake)
-    capacity.give(Resources(5))
+    capacity.give(Resources(5), no_wake)
     assert capacity.take(Resources(2), no_wake)
