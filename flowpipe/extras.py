@@ -13,7 +13,14 @@ def missing(libraries: Iterable[str]) -> list[str]:
     >>> missing(["json", "no_such_library"])
     ['no_such_library']
     """
-    return [library for library in libraries if find_spec(library) is None]
+    return [library for library in libraries if not _is_there(library)]
+
+
+def _is_there(library: str) -> bool:
+    try:
+        return find_spec(library) is not None
+    except (ImportError, ValueError):  # somebody forbids it
+        return False
 
 
 def install_line(point: EntryPoint) -> str:

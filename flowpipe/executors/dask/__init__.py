@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -36,8 +37,19 @@ class _Pending:
     call: Call
     done: Callable[[Result], None]
     at: datetime
+    place: str | None = None
     future: Future | None = None
     ended: Ended | None = None
+    at_worker: tuple[str | None, int] = (None, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A value on a worker; it is freed there with the last reference to its future."""
+
+    future: Future
+    place: str | None = None
+    nbytes: int = 0
 
 
 class Dask:
@@ -55,7 +67,7 @@ class Dask:
         self._run = site.run
         self._numbers = itertools.count()
         self._pending: dict[str, _Pending] = {}
-        self._ending: set[str] = set()
+        self._ending: dict[str, str | None] = {}
         self._given: dict[int, Future] = {}
         # Talking to the cluster takes a while: the queue's thread does not wait for it, nor Dask's own for a value.
         self._talks = ThreadPoolExecutor(4, thread_name_prefix="flowpipe-dask")
@@ -83,9 +95,18 @@ class Dask:
             if not self._cluster.is_there:
                 raise self._cluster.gone()
             labels = self._cluster.labels(call)
-            job, futures = self._job(call)
+            job, kept = self._job(call)
+            pending.place = self._place(kept, labels)
             pending.future = self._cluster.client.submit(
-                self._attempt.attempt, key, job, *futures, key=key, pure=False, resources=labels or None
+                self._attempt.attempt,
+                key,
+                job,
+                *(value.future for value in kept),
+                key=key,
+                pure=False,
+                resources=labels or None,
+                workers=pending.place,
+                allow_other_workers=pending.place is not None,
             )
             pending.future.add_done_callback(self._done)
         except FlowpipeError as error:
@@ -96,11 +117,11 @@ class Dask:
         """End the worker process that runs it, where a nanny can start another."""
         pending = self._pending.pop(ticket, None)
         if pending and pending.future:
-            self._ending.add(ticket)
+            self._ending[ticket] = pending.place
             self._talks.submit(self._end, ticket, pending.future)
 
     def fetch(self, remote: Remote) -> Any:
-        answer = self._brought(remote.ref)
+        answer = self._brought(remote.ref.future)
         if answer.packed is None:
             raise WorkerLost("a value was lost with its worker, and could not be made again")
         return answer.packed.unpack()
@@ -114,26 +135,39 @@ class Dask:
         self._given.clear()
         self._cluster.close()
 
-    def _job(self, call: Call) -> tuple[Job, list[Future]]:
-        """A call as it travels, and the futures of the values in its places."""
-        futures: list[Future] = []
-        arguments = {name: self._packed(call.node, name, value, futures) for name, value in call.arguments.items()}
-        return Job(call.node, pack_function(call.node, call.function), arguments, trace_parent()), futures
+    def _place(self, kept: Sequence[_Kept], labels: Mapping[str, float]) -> str | None:
+        """The free worker that has most of the arguments.
 
-    def _packed(self, node: str, name: str, value: Any, futures: list[Future]) -> Any:
+        Dask would put a call where its arguments are even behind one that runs there: it takes all our calls for alike.
+        """
+        taken = Counter(pending.place for pending in list(self._pending.values()))
+        taken.update(list(self._ending.values()))
+        held: Counter[str | None] = Counter()
+        for value in kept:
+            held[value.place] += value.nbytes
+        free = self._cluster.free(labels, taken)
+        return max(free, key=lambda place: (held[place], free[place]), default=None)
+
+    def _job(self, call: Call) -> tuple[Job, list[_Kept]]:
+        """A call as it travels, and the values in its places."""
+        kept: list[_Kept] = []
+        arguments = {name: self._packed(call.node, name, value, kept) for name, value in call.arguments.items()}
+        return Job(call.node, pack_function(call.node, call.function), arguments, trace_parent()), kept
+
+    def _packed(self, node: str, name: str, value: Any, kept: list[_Kept]) -> Any:
         if isinstance(value, Gathered):
-            return Gathered(tuple(self._packed(node, name, each, futures) for each in value.values))
+            return Gathered(tuple(self._packed(node, name, each, kept) for each in value.values))
         if isinstance(value, Remote):
-            future = value.ref
+            found = value.ref
         elif (known := self._given.get(id(value))) and known.status == "finished":
-            future = known
+            found = _Kept(known)
         else:
             packed = pack_argument(node, name, value)
             if packed.nbytes < _LARGE:
                 return packed
-            future = self._scattered(value, packed)
-        futures.append(future)
-        return self._attempt.Place(len(futures) - 1)
+            found = _Kept(self._scattered(value, packed))
+        kept.append(found)
+        return self._attempt.Place(len(kept) - 1)
 
     def _scattered(self, value: Any, packed: Any) -> Future:
         key = f"flowpipe-{self._run}-given-{next(self._numbers)}"
@@ -146,13 +180,13 @@ class Dask:
     def _end(self, key: str, future: Future) -> None:
         with suppress(Exception):  # of a cluster that is gone
             self._cluster.end(key, future)
-        self._ending.remove(key)
+        del self._ending[key]
 
     def _told(self, event: tuple[float, dict[str, Any]]) -> None:
         """A worker tells how an attempt ended, just before Dask does; also one of another run's."""
         message = event[1]
         if pending := self._pending.get(message["key"]):
-            pending.ended = self._attempt.ended(message)
+            pending.ended, pending.at_worker = self._attempt.ended(message), (message["worker"], message["nbytes"])
 
     def _done(self, future: Future) -> None:
         key = future.key
@@ -162,7 +196,7 @@ class Dask:
         if future.status != "finished":
             self._fail(key, self._failure(future))
         elif pending.ended and pending.call.stays:
-            self._answer(key, pending.ended.result(Remote(future, pending.ended.rows)))
+            self._answer(key, pending.ended.result(Remote(_Kept(future, *pending.at_worker), pending.ended.rows)))
         else:
             self._talks.submit(self._bring, key, future)
 
@@ -175,7 +209,7 @@ class Dask:
             self._fail(key, error)
             return
         if answer.packed and pending.call.stays:
-            value = Remote(future, answer.ended.rows)
+            value = Remote(_Kept(future), answer.ended.rows)
         self._answer(key, answer.ended.result(value))
 
     def _brought(self, future: Future) -> Answer:

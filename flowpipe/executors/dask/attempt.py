@@ -48,7 +48,7 @@ def attempt(key: str, job: Job, *values: Answer | Packed) -> Answer:
         return Answer(Ended(TravellingError.of(lost), datetime.now(UTC), 0.0, label()), None)
     answer = Answer(*run(replace(job, arguments=filled)))
     if answer.packed is not None:
-        get_worker().log_event(TOPIC, _message(key, answer.ended))
+        get_worker().log_event(TOPIC, _message(key, answer.ended, answer.packed.nbytes))
     return answer
 
 
@@ -65,7 +65,7 @@ def _filled(argument: Any, values: Sequence[Answer | Packed]) -> Any:
     return value.packed
 
 
-def _message(key: str, ended: Ended) -> Mapping[str, Any]:
+def _message(key: str, ended: Ended, nbytes: int) -> Mapping[str, Any]:
     """An end without an error, of what Dask takes for a message; it writes over `worker`."""
     return {
         "key": key,
@@ -73,6 +73,7 @@ def _message(key: str, ended: Ended) -> Mapping[str, Any]:
         "seconds": ended.seconds,
         "label": ended.worker,
         "rows": ended.rows,
+        "nbytes": nbytes,
         "warning": ended.warning,
     }
 

@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -32,6 +33,10 @@ class Worker:
     threads: int
     memory: float
     labels: Mapping[str, float]
+
+    def has(self, labels: Mapping[str, float]) -> bool:
+        """Whether it declares as much."""
+        return all(self.labels.get(label, 0) >= amount for label, amount in labels.items())
 
 
 class Cluster:
@@ -61,7 +66,7 @@ class Cluster:
 
     @property
     def capacity(self) -> Resources:
-        workers = self._workers
+        workers = self._workers.values()
         return Resources(
             cpus=sum(worker.threads for worker in workers),
             memory=sum(worker.memory for worker in workers),
@@ -77,7 +82,7 @@ class Cluster:
         takes = call.takes
         wanted = {"cpus": takes.cpus if takes.cpus > 1 else 0, "memory": takes.memory, "GPU": takes.gpus}
         wanted = {label: amount for label, amount in wanted.items() if amount}
-        workers = self._workers
+        workers = self._workers.values()
         if self._is_own:  # its workers say what they have, and what asks for more runs alone
             most = {label: max((w.labels[label] for w in workers if label in w.labels), default=0) for label in wanted}
             wanted = {
@@ -85,9 +90,7 @@ class Cluster:
                 for label, amount in wanted.items()
                 if label == "GPU" or most[label]
             }
-        if not workers or any(
-            all(worker.labels.get(label, 0) >= amount for label, amount in wanted.items()) for worker in workers
-        ):
+        if not workers or any(worker.has(wanted) for worker in workers):
             return wanted
         text = " ".join(f"{label}={amount:g}" for label, amount in wanted.items())
         hint = f'start workers with: dask worker {self.address} --resources "{text}"'
@@ -148,13 +151,21 @@ class Cluster:
         with NamedTemporaryFile(dir=site.scratch, prefix="dask-") as file:
             return all(self.client.run(os.path.exists, file.name).values())
 
-    def _seen(self) -> tuple[Worker, ...]:
-        workers = self.client.scheduler_info()["workers"].values()
-        return tuple(
-            Worker(each["nthreads"], each["memory_limit"] or float("inf"), each["resources"])
-            for each in workers
+    def _seen(self) -> Mapping[str, Worker]:
+        workers = self.client.scheduler_info()["workers"].items()
+        return {
+            address: Worker(each["nthreads"], each["memory_limit"] or float("inf"), each["resources"])
+            for address, each in workers
             if each["status"] == "running"
-        )
+        }
+
+    def free(self, labels: Mapping[str, float], taken: Counter[str | None]) -> dict[str, int]:
+        """The workers that can take a call with these labels at once, and how many threads are free there."""
+        return {
+            address: worker.threads - taken[address]
+            for address, worker in self._workers.items()
+            if worker.threads > taken[address] and worker.has(labels)
+        }
 
     def _watched(self) -> None:
         last_seen = time.monotonic()

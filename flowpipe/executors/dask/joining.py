@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
-from flowpipe.errors import ConfigError, Problem
+from flowpipe.errors import ConfigError, FlowpipeError, Problem
 from flowpipe.executors import Site
 from flowpipe.executors.dask.options import DaskOptions
 
@@ -90,8 +90,8 @@ def _local_cluster(options: DaskOptions, site: Site) -> LocalCluster:
             "dashboard_address": None,
             **given,
             "env": {"POLARS_MAX_THREADS": share} | given.get("env", {}),
-            # What killed its worker is tried again by the queue, which counts.
-            "scheduler_kwargs": {"allowed_failures": 0, **_NO_DASHBOARD, **given.get("scheduler_kwargs", {})},
+            # What was beside a call that was ended deserves another worker; what lost two, the queue counts.
+            "scheduler_kwargs": {"allowed_failures": 1, **_NO_DASHBOARD, **given.get("scheduler_kwargs", {})},
             "resources": labels | given.get("resources", {}),
             "memory_limit": memory,
         }
@@ -99,6 +99,11 @@ def _local_cluster(options: DaskOptions, site: Site) -> LocalCluster:
             return LocalCluster(n_workers=workers, threads_per_worker=threads, processes=True, **settings)
     except (TypeError, ValueError) as error:
         raise ConfigError([_not_taken(error)]) from error
+    except RuntimeError as error:
+        if isinstance(error.__cause__, TypeError):
+            raise ConfigError([_not_taken(error.__cause__)]) from error
+        text = f"Dask cannot start worker processes: {error.__cause__ or error}"
+        raise FlowpipeError(text, hint="look at the executor's options, and at what this machine has left") from error
 
 
 async def _end_all(nannies: Sequence[Any]) -> None:
