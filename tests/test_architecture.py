@@ -28,6 +28,7 @@ HOMES = {
     "opentelemetry": ["flowpipe.executors.worker"],
     "pandera": ["flowpipe.rules"],
     "psycopg": ["flowpipe.adapters.postgres"],
+    "ray": ["flowpipe.executors.ray"],
     "rich": ["flowpipe.progress", "flowpipe.terminal"],
     "sqlite3": ["flowpipe.history", "flowpipe.ledger"],
     "tblib": ["flowpipe.executors.travelling"],

@@ -26,7 +26,7 @@ from executor_suite import ExecutorSuite, Log, task
 
 from flowpipe.config import RetryConfig
 from flowpipe.errors import ConfigError
-from flowpipe.executors import Call, Executor, NodeEnd, Remote, Resources, Result, Site
+from flowpipe.executors import ONE_CPU, Call, Executor, NodeEnd, Remote, Resources, Result, Site
 from flowpipe.executors.ray import Ray, failures
 from flowpipe.executors.ray.attempt import entry
 from flowpipe.executors.ray.options import RayOptions
@@ -45,7 +45,7 @@ def one(
     function: Callable[..., Any],
     *,
     stays: bool = False,
-    takes: Resources = Resources(),
+    takes: Resources = ONE_CPU,
     **arguments: Any,
 ) -> Result:
     """The result of one call."""
@@ -58,7 +58,7 @@ def begun(
     function: Callable[..., Any],
     *,
     stays: bool = False,
-    takes: Resources = Resources(),
+    takes: Resources = ONE_CPU,
     **arguments: Any,
 ) -> tuple[Any, Callable[[], Result]]:
     results: list[Result] = []
@@ -82,7 +82,7 @@ def users(folder: str) -> list[int]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if any(os.readlink(file).startswith(folder) for file in (process / "fd").iterdir()):
+            if any(str(file.readlink()).startswith(folder) for file in (process / "fd").iterdir()):
                 found.append(int(process.name))
         except OSError:
             continue
@@ -184,6 +184,8 @@ class TestLocal(ExecutorSuite):
             return "right"
 
         assert log.run([task("node", node)], "node") == {"node": "right"}
+        [end] = [event for event in log.events if isinstance(event, NodeEnd)]
+        assert end.warning == "its worker process died, and Ray ran it again"
 
     def test_a_node_that_kills_every_worker(self, log: Log) -> None:
         failures = log.failures([task("node", lambda: os.kill(os.getpid(), signal.SIGKILL))], "node")
@@ -254,6 +256,18 @@ time.sleep(60)
         Folder().remove()
         assert eventually(lambda: users(folder) == [], 5)
         assert not Path(folder).exists()
+
+    def test_a_node_for_which_the_memory_does_not_suffice(self, tmp_path: Path) -> None:
+        text = """
+executor = Ray(RayOptions(workers=1), site(Path.cwd()))
+print(repr(one(executor, lambda: time.sleep(60)).error))
+executor.close()
+"""
+        # Of any machine more than 1 % is in use, which is too much here.
+        with script(text, folder=tmp_path, RAY_memory_usage_threshold="0.01") as driver:
+            out, err = driver.communicate(timeout=120)
+        assert out == ("WorkerLost('Ray killed its worker process, because the memory of its machine ran out')\n")
+        assert (driver.returncode, err) == (0, "")
 
     @pytest.mark.parametrize("process", ["gcs_server", "raylet"])
     def test_it_dies(self, tmp_path: Path, process: str) -> None:
@@ -347,7 +361,7 @@ def running_cluster() -> Iterator[RealCluster]:
         nodes.append(
             ray_start(folder, "--head", f"--port={port}", f"--temp-dir={folder}/ray", "--include-dashboard=false")
         )
-        nodes.append(ray_start(folder, f"--address=127.0.0.1:{port}"))
+        nodes.append(ray_start(folder, f"--address=127.0.0.1:{port}", "--node-ip-address=127.0.0.2"))
         yield RealCluster(folder, f"127.0.0.1:{port}", *nodes)
     finally:
         for node in nodes:
@@ -375,15 +389,20 @@ executor.close()
 print(ray.is_initialized())
 
 ray.init(address=sys.argv[1], log_to_driver=False, logging_level="CRITICAL")
-Ray(RayOptions(address="auto"), site(Path.cwd())).close()
-print(ray.is_initialized())
 executor = Ray(RayOptions(address="auto"), site(Path.cwd()))
+print(one(executor, lambda: 1).value)
+executor.close()
+print(ray.is_initialized())
+ray.shutdown()
+
+executor = Ray(RayOptions(address=sys.argv[1]), site(Path.cwd()))
 head, rest = begun(executor, lambda: time.sleep(3))
 second = one(executor, lambda: pl.DataFrame({"a": range(1_000_000)}), stays=True).value
 rest()
 print("made", flush=True)
 sys.stdin.readline()
-print(one(executor, lambda frame: frame["a"].sum(), frame=second).value)
+result = one(executor, lambda frame: frame["a"].sum(), frame=second)
+print(result.value, result.error)
 _, wait = begun(executor, lambda: time.sleep(60))
 time.sleep(1)
 print("begun", flush=True)
@@ -397,10 +416,10 @@ os._exit(0)  # as a notebook that Ray ends in its own time
             assert driver.stdin
             assert driver.stdout
             lines = iter(driver.stdout.readline, "")
-            assert [next(lines).strip() for _ in range(5)] == ["2.0 False", "42", "False", "True", "made"]
+            assert [next(lines).strip() for _ in range(6)] == ["2.0 False", "42", "False", "1", "True", "made"]
             kill(cluster.second)
             print("go on", file=driver.stdin, flush=True)
-            assert [next(lines).strip() for _ in range(2)] == ["499999500000", "begun"]
+            assert [next(lines).strip() for _ in range(2)] == ["499999500000 None", "begun"]
             kill(cluster.head)
             out, err = driver.communicate(timeout=60)
         gone, hint, in_time = out.splitlines()
@@ -432,7 +451,7 @@ except ConfigError as error:
 """
         with script(text, folder=tmp_path, RAY_ADDRESS="127.0.0.1:1") as driver:
             out, err = driver.communicate(timeout=60)
-        assert out.splitlines()[0] == "ray cluster 127.0.0.1:1 cannot be reached: nothing answers"
+        assert re.match(r"ray cluster \S+:1 cannot be reached: nothing answers\n  hint: start one with", out)
         assert err == ""
 
     def test_the_client_without_its_library(self, tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import math
 import pickle
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -28,8 +30,8 @@ from flowpipe.executors.worker import Ended, Job, trace_parent
 
 # What is larger is put into the store, where it is read without a copy.
 _LARGE = 100_000
-# Ray makes a value that was lost with its node again only where it may run its task again; then it also does so once for
-# a worker that died, before the queue hears of it.
+# Ray makes a value that was lost with its node again only where it may run its task again; then it also does so once
+# for a worker that died, before the queue hears of it.
 _RAYS_OWN_TRIES = 1
 _LOOK = 1.0
 
@@ -47,24 +49,33 @@ class _Pending:
 class Ray:
     """Runs calls on the workers of a cluster; values stay there, and go from node to node.
 
-    Ray's threads only say that a call ended. One thread of ours takes the answers, and looks whether the cluster is there
-    while there are none.
+    Ray's threads only say that a call ended. One thread of ours takes the answers, and looks whether the cluster is
+    there while there are none.
     """
 
     Options: type[BaseModel] = RayOptions
     requires = ("ray",)
     isolated = True
+    shares_disk: bool
 
     def __init__(self, options: RayOptions, site: Site) -> None:
         self._version = version("flowpipe-etl")
         self._cluster = Cluster(options)
+        self.shares_disk = self._cluster.is_local
         self._function = self._made(site)
         self._tickets = itertools.count()
         self._pending: dict[int, _Pending] = {}
+        self._given: dict[int, Any] = {}  # what the driver has put into the store
         self._lost: FlowpipeError | None = None
         self._headers: SimpleQueue[tuple[int, Future[bytes]] | None] = SimpleQueue()
         self._listener = threading.Thread(target=self._listen, name="flowpipe-ray", daemon=True)
         self._listener.start()
+
+    @staticmethod
+    def most(options: RayOptions) -> Resources | None:
+        """What an instance of our own has; a cluster is asked when a node needs it."""
+        gpus = options.options.get("num_gpus", math.inf)
+        return Resources(options.workers, math.inf, gpus) if options.address == "local" else None
 
     @property
     def capacity(self) -> Resources:
@@ -94,7 +105,7 @@ class Ray:
     def fetch(self, remote: Remote) -> Any:
         try:
             return self._value(remote.ref)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - told apart there
             raise (error if isinstance(error, FlowpipeError) else self._told(error)) from None
 
     def close(self) -> None:
@@ -102,14 +113,16 @@ class Ray:
             self.cancel(ticket)
         self._headers.put(None)
         self._listener.join(5)
+        self._given.clear()
         self._cluster.close()
 
     def _made(self, site: Site) -> Any:
         import ray
 
-        options = {"num_returns": 2, "max_retries": _RAYS_OWN_TRIES, "retry_exceptions": False}
         paths = tuple(sys.path) if self._cluster.is_local else ()
-        return ray.remote(**options)(entry(self._version, pickle.dumps(site.code, 5), paths))
+        function = entry(self._version, pickle.dumps(site.code, 5), paths)
+        known: Any = ray.remote(num_returns=2, max_retries=_RAYS_OWN_TRIES, retry_exceptions=False)(function)
+        return known
 
     def _refuse(self, call: Call) -> None:
         if self._lost:
@@ -129,18 +142,28 @@ class Ray:
         return pickle.dumps(job, 5), values
 
     def _packed(self, node: str, name: str, value: Any, values: list[Any]) -> Any:
-        import ray
-
         if isinstance(value, Gathered):
             return Gathered(tuple(self._packed(node, name, each, values) for each in value.values))
         if isinstance(value, Remote):
             values.append(value.ref)
         else:
-            packed = pack_argument(node, name, value)
-            if packed.nbytes < _LARGE:
-                return packed
-            values.append(ray.put(parts_of(packed)))
+            known = self._given.get(id(value))
+            if known is None:
+                packed = pack_argument(node, name, value)
+                if packed.nbytes < _LARGE:
+                    return packed
+                known = self._put(value, packed)
+            values.append(known)
         return Place(len(values) - 1)
+
+    def _put(self, value: Any, packed: Packed) -> Any:
+        import ray
+
+        ref = ray.put(parts_of(packed))
+        with suppress(TypeError):  # it cannot be watched, so its address may become another's
+            weakref.finalize(value, self._given.pop, id(value), None).atexit = False
+            self._given[id(value)] = ref
+        return ref
 
     def _listen(self) -> None:
         while True:

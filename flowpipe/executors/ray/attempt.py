@@ -1,7 +1,7 @@
 """What runs on a Ray worker: one attempt of one call.
 
-Between driver and workers go only bytes, tuples and buffers, so that nothing of flowpipe is unpickled before it is known
-to be the driver's version, and before Polars' threads are bounded.
+Between driver and workers go only bytes, tuples and buffers, so that nothing of flowpipe is unpickled before it is
+known to be the driver's version, and before Polars' threads are bounded.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Place:
 def entry(version: str, code: bytes, paths: Sequence[str]) -> Callable[..., Any]:
     """The one function that Ray knows: a worker process gets it, and the project's modules with it, once.
 
-    It is pickled by value, so it imports what it needs where it runs. `paths` are the driver's for modules, if its disk is
-    the worker's.
+    It is pickled by value, so it imports what it needs where it runs. `paths` are the driver's for modules, if its disk
+    is the worker's.
     """
 
     def flowpipe_node(job: bytes, *values: Any) -> tuple[bytes, Any]:
@@ -57,6 +57,9 @@ def answer(code: bytes, job: bytes, values: Sequence[Any]) -> tuple[bytes, Any]:
     found: Job = pickle.loads(job)  # noqa: S301 - made by the driver
     filled = {name: _filled(argument, values) for name, argument in found.arguments.items()}
     ended, packed = run(replace(found, arguments=filled))
+    if _was_tried():
+        warnings = (ended.warning, "its worker process died, and Ray ran it again")
+        ended = replace(ended, warning="; ".join(filter(None, warnings)))
     return pickle.dumps(ended, 5), packed and parts_of(packed)
 
 
@@ -64,6 +67,13 @@ def parts_of(packed: Packed) -> tuple[Any, ...]:
     """A packed value as Ray keeps it: the buffers lie in its store, and are read there without a copy."""
     parts: tuple[Any, ...] = packed.__reduce_ex__(5)[1]
     return parts
+
+
+def _was_tried() -> bool:
+    from ray._private.worker import global_worker
+
+    core: Any = global_worker.core_worker
+    return bool(core.get_current_task_attempt_number())
 
 
 @cache

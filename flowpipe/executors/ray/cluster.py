@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -24,10 +25,13 @@ _PATIENCE = 5
 _SILENCE = 8.0
 _SILENCE_OF_OURS = 2.0
 _NEW_NODES = 5.0
-# What Ray reads from the environment of the process that starts or joins: no usage report, no
-# endless tries of what runs out of memory, none of the warnings about variables.
+# What nodes printed comes through files that Ray looks at now and then.
+_LAST_LINES = 0.3
+# What Ray reads from the environment of the process that starts or joins: no usage report, nothing on the terminal, no
+# endless tries of what runs out of memory.
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_task_oom_retries": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
@@ -46,7 +50,8 @@ class Cluster:
         self._folder: Folder | None = None
         self._is_ours = not (options.address == "auto" and ray.is_initialized())
         self._is_client = options.address.startswith("ray://")
-        self._heard = self._counted = 0.0
+        self._silent_since: float | None = None
+        self._counted = 0.0
         if self._is_ours:
             self._connect(options)
         elif options.options:
@@ -61,7 +66,6 @@ class Cluster:
         self._resources: tuple[Resources, ...] = ()
         address = options.address.removeprefix("ray://")
         self.address = address if self._is_client else ray.get_runtime_context().gcs_address
-        self._heard = time.monotonic()
 
     @property
     def is_local(self) -> bool:
@@ -89,8 +93,10 @@ class Cluster:
     def is_there(self) -> bool:
         """Whether head and local node have answered lately; asks them."""
         if _answers(self.address, 2) and (self._is_client or _listens(_socket())):
-            self._heard = time.monotonic()
-        return time.monotonic() - self._heard < (_SILENCE_OF_OURS if self.is_local else _SILENCE)
+            self._silent_since = None
+            return True
+        self._silent_since = self._silent_since or time.monotonic()
+        return time.monotonic() - self._silent_since < (_SILENCE_OF_OURS if self.is_local else _SILENCE)
 
     def close(self) -> None:
         """Leave a cluster; end one of our own with all its processes and files."""
@@ -98,6 +104,7 @@ class Cluster:
 
         if not self._is_ours:
             return
+        time.sleep(_LAST_LINES)
         # Without its head it can wait for ever.
         leaving = threading.Thread(target=ray.shutdown, daemon=True)
         leaving.start()
@@ -108,9 +115,10 @@ class Cluster:
     def _nodes(self) -> tuple[Resources, ...]:
         import ray
 
+        nodes: Any = ray.nodes  # untyped
         if time.monotonic() - self._counted > _NEW_NODES:
             with suppress(Exception):  # it is asked again; whether the head is lost, is found out elsewhere
-                alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+                alive = [node["Resources"] for node in nodes() if node["Alive"]]
                 self._resources = tuple(
                     Resources(node.get("CPU", 0.0), node.get("memory", 0.0), node.get("GPU", 0.0)) for node in alive
                 )
@@ -199,13 +207,14 @@ def _answers(address: str, timeout: float) -> bool:
 
 def _listens(path: str) -> bool:
     with socket.socket(socket.AF_UNIX) as door:
-        return door.connect_ex(path) == 0
+        return door.connect_ex(path) not in {errno.ECONNREFUSED, errno.ENOENT}  # others it gives when it is busy
 
 
 def _socket() -> str:
     from ray._private.worker import global_worker
 
-    return str(global_worker.node.raylet_socket_name)
+    node: Any = global_worker.node
+    return str(node.raylet_socket_name)
 
 
 @contextmanager
@@ -215,9 +224,15 @@ def _quiet() -> Iterator[None]:
     is_main = threading.current_thread() is threading.main_thread()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)} if is_main else {}
     os.environ.update(added)
+    sys.stderr.flush()
+    terminal, silence = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 2)  # where Ray's library tells of its log level, and of each try
     try:
         yield
     finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+        os.close(silence)
         for name in added:
             os.environ.pop(name, None)
         for number, old in before.items():

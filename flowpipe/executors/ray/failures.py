@@ -15,25 +15,16 @@ def told(error: BaseException, address: str, version: str) -> BaseException:
         if isinstance(cause, of_ray.RayError):
             return told(cause, address, version)
         return _unusable(cause or error, version)
-    if isinstance(error, of_ray.OutOfMemoryError):
-        return WorkerLost("Ray killed its worker process, because the memory of its machine ran out")
-    if isinstance(error, of_ray.WorkerCrashedError | of_ray.NodeDiedError | of_ray.TaskCancelledError):
-        return WorkerLost("its worker process died")
-    if isinstance(error, of_ray.ObjectLostError):
-        return WorkerLost("a value was lost with the Ray node that held it, and could not be made again")
     if isinstance(error, of_ray.LocalRayletDiedError):
         return gone(address)
-    if isinstance(error, of_ray.RuntimeEnvSetupError):
-        return FlowpipeError(
-            f"Ray could not set up the runtime_env: {_short(error)}",
-            hint="look at options: runtime_env of the executor",
-        )
-    if isinstance(error, of_ray.ObjectStoreFullError | of_ray.OutOfDiskError):
-        return FlowpipeError(
-            "Ray has no room for the value, neither in its object store nor on disk",
-            hint="give it more object_store_memory, or free the disk",
-        )
-    return FlowpipeError(f"Ray could not run it: {_short(error)}")
+    for kinds, text in (
+        (of_ray.OutOfMemoryError, "Ray killed its worker process, because the memory of its machine ran out"),
+        ((of_ray.WorkerCrashedError, of_ray.NodeDiedError, of_ray.TaskCancelledError), "its worker process died"),
+        (of_ray.ObjectLostError, "a value was lost with the Ray node that held it, and could not be made again"),
+    ):
+        if isinstance(error, kinds):
+            return WorkerLost(text)
+    return _refused(error)
 
 
 def gone(address: str) -> ClusterLost:
@@ -41,6 +32,20 @@ def gone(address: str) -> ClusterLost:
     return ClusterLost(
         f"the Ray cluster at {address} is gone", hint="look whether its head runs; then run the same command again"
     )
+
+
+def _refused(error: BaseException) -> FlowpipeError:
+    from ray import exceptions as of_ray
+
+    if isinstance(error, of_ray.RuntimeEnvSetupError):
+        text = f"Ray could not set up the runtime_env: {_short(error)}"
+        return FlowpipeError(text, hint="look at options: runtime_env of the executor")
+    if isinstance(error, of_ray.ObjectStoreFullError | of_ray.OutOfDiskError):
+        return FlowpipeError(
+            "Ray has no room for the value, neither in its object store nor on disk",
+            hint="give it more object_store_memory, or free the disk",
+        )
+    return FlowpipeError(f"Ray could not run it: {_short(error)}")
 
 
 def _unusable(cause: BaseException, version: str) -> FlowpipeError:

@@ -65,6 +65,6 @@ def _users(folder: Path) -> Iterator[int]:
         if int(process.name) == own:
             continue
         with suppress(OSError):
-            files = (os.readlink(file) for file in (process / "fd").iterdir())
+            files = (str(file.readlink()) for file in (process / "fd").iterdir())
             if any(file.startswith(f"{folder}/") for file in files):
                 yield int(process.name)
