@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from executor_suite import ExecutorSuite, Log, task
 
 from flowpipe.config import RetryConfig
 from flowpipe.errors import ConfigError
@@ -31,6 +30,8 @@ from flowpipe.executors.ray import Ray, failures
 from flowpipe.executors.ray.attempt import entry
 from flowpipe.executors.ray.options import RayOptions
 from flowpipe.importer import Importer
+from flowpipe.testing import ExecutorSuite
+from flowpipe.testing.tasks import Log, task
 from tests.conftest import ProjectFolder
 
 
