@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from flowpipe.config import Configuration
 from flowpipe.errors import FlowpipeError
 from flowpipe.objectstore import explain
-from flowpipe.shelf import Bounds, Shelf
+from flowpipe.shelf import Bounds, Shelf, shelf_of
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,18 @@ class Leftover:
     remove: Callable[[], object] = field(repr=False, compare=False)
 
 
-def checkpoints(shelf: Shelf, bounds: Bounds, *, every: bool) -> Iterator[Leftover]:
-    """Kept frames that are too old or too much, or every one.
+def leftovers(configuration: Configuration, state: Path, *, every: bool, only_checkpoints: bool) -> list[Leftover]:
+    """What may go of a profile: kept frames, and what dead runs left in the folder of its state.
 
     Raises:
-        FlowpipeError: the store does not answer.
+        FlowpipeError: the store of the kept frames does not answer.
     """
+    kept = _checkpoints(shelf_of(configuration), Bounds.of(configuration), every=every)
+    return [*kept] if only_checkpoints else [*kept, *_of_dead_runs(state)]
+
+
+def _checkpoints(shelf: Shelf, bounds: Bounds, *, every: bool) -> Iterator[Leftover]:
+    """Kept frames that are too old or too much, or every one."""
     try:
         entries = list(shelf.entries())
     except Exception as error:
@@ -41,7 +48,7 @@ def checkpoints(shelf: Shelf, bounds: Bounds, *, every: bool) -> Iterator[Leftov
         yield Leftover(what, shelf.shown(entry.name), entry.bytes, partial(shelf.remove, entry.name))
 
 
-def of_dead_runs(state: Path) -> Iterator[Leftover]:
+def _of_dead_runs(state: Path) -> Iterator[Leftover]:
     """Scratch folders, but for those that a decided step still needs, and what engines had spilled."""
     decided = [path.name for path in (state / "intents").glob("*.json")]
     for what, name in (("scratch folder", "scratch"), ("spilled rows", "spill")):

@@ -208,10 +208,7 @@ class Project:
             raise ConfigError(wrong)
         state = profile_state(configuration.root, self.profile)
         with self._hiding_secrets(), locked(state, timedelta(0)):
-            kept, bounds = shelf.shelf_of(configuration), shelf.Bounds.of(configuration)
-            leftovers = [*cleaning.checkpoints(kept, bounds, every=every)]
-            leftovers += [] if only_checkpoints else cleaning.of_dead_runs(state)
-            for leftover in leftovers:
+            for leftover in cleaning.leftovers(configuration, state, every=every, only_checkpoints=only_checkpoints):
                 if not dry_run:
                     leftover.remove()
                 yield leftover

@@ -20,6 +20,7 @@ from flowpipe.executors import Resources
 from flowpipe.executors.retry import Policy, errors_named
 from flowpipe.executors.task import Settings
 from flowpipe.fields import duration, size
+from flowpipe.frames import kind_of
 from flowpipe.modules import ProjectCode
 from flowpipe.pipeline import Node
 from flowpipe.running import NodeConfig, ResourcesConfig, RetryConfig, laid_over
@@ -159,6 +160,12 @@ class _Settling:
     def _notes(self, config: PipelineConfig, timed: list[str], prospect: executors.Prospect) -> Iterator[Problem]:
         """What a timeout means where nothing can be stopped."""
         if prospect.isolated:
+            for name in timed:
+                if kind_of(self.nodes[name].annotation) == "lazy":
+                    text = (
+                        f"timeout of node {name}: its rows are computed by the driver, where a query cannot be stopped"
+                    )
+                    yield Problem(text, self._where(name, "timeout"), "the pipeline's `timeout:` ends all of a step")
             return
         places = {f"node {name}": self._where(name, "timeout") for name in timed}
         if config.timeout:

@@ -151,9 +151,13 @@ class Sink:
             self._files.append(StagedFile(path, file.num_rows, file.num_bytes, hive))
 
 
-def run_plans(plans: Sequence[pl.LazyFrame]) -> list[pl.DataFrame]:
-    """Run sinks and aggregates as one streaming query: what they share is computed once."""
-    return interruptibly(lambda: pl.collect_all(plans))
+def run_plans(plans: Sequence[pl.LazyFrame], seconds: float | None = None) -> list[pl.DataFrame]:
+    """Run sinks and aggregates as one streaming query: what they share is computed once.
+
+    Raises:
+        TimeoutError: it takes longer than so many seconds; nothing can stop it.
+    """
+    return interruptibly(lambda: pl.collect_all(plans), seconds)
 
 
 def hive_text(value: Any) -> str | None:

@@ -6,6 +6,8 @@ once, so that its memory is free again. Nothing here is visible to a reader yet.
 
 from __future__ import annotations
 
+import itertools
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,6 +20,7 @@ import polars as pl
 
 from flowpipe.bound import Bound
 from flowpipe.errors import DataError, FlowpipeError, Interrupted, NodeError, Problem
+from flowpipe.executors.task import NodeTimeout
 from flowpipe.frames import kind_of, present, to_lazy
 from flowpipe.inputs import OpenInput
 from flowpipe.output import OpenOutput, Output, Target
@@ -36,6 +39,7 @@ class StagingPass:
         self, bound: Bound, targets: Sequence[Target], needed: frozenset[str], scratch: Path, now: datetime
     ) -> None:
         self._graph = bound.graph
+        self._settings = bound.settings
         self._kept = bound.checkpoints
         self._targets = targets
         self.needed = needed
@@ -148,16 +152,39 @@ class StagingPass:
             # Once more one by one: to name the output and its node.
             for opened in batch:
                 with self._blaming(opened.name, opened.node):
-                    self._collect([opened])
+                    self._retried(opened)
         for opened in batch:
             try:
                 self._done[opened.name] = opened.judge()
             except DataError as error:
                 self._problems[opened.name] = error.problems
 
+    def _retried(self, opened: OpenInput | OpenOutput) -> None:
+        """Compute rows as often as the retry of their node says; the first attempt was all together."""
+        for attempts in itertools.count(2):
+            try:
+                self._collect([opened])
+            except Exception as error:
+                settings = self._settings.get(opened.node or "")
+                pause = settings.retry.wait(error, attempts) if settings else None
+                if pause is None or isinstance(error, FlowpipeError):
+                    raise
+                time.sleep(pause)
+            else:
+                return
+
+    def _limit(self, batch: Sequence[OpenInput | OpenOutput]) -> float | None:
+        """The shortest timeout of the lazy nodes whose work is done here."""
+        above = self._graph.upstream(opened.node for opened in batch if opened.node)
+        lazy = (name for name in above & self._settings.keys() if kind_of(self._graph.nodes[name].annotation) == "lazy")
+        return min((limit for name in lazy if (limit := self._settings[name].timeout) is not None), default=None)
+
     def _collect(self, batch: Sequence[OpenInput | OpenOutput]) -> None:
-        plans = [opened.plans() for opened in batch]
-        results = iter(run_plans([plan for own in plans for plan in own]))
+        plans, limit = [opened.plans() for opened in batch], self._limit(batch)
+        try:
+            results = iter(run_plans([plan for own in plans for plan in own], limit))
+        except TimeoutError as error:
+            raise error if str(error) else NodeTimeout(f"it took longer than its timeout of {limit:g} s") from None
         for opened, own in zip(batch, plans, strict=True):
             opened.take([next(results) for _ in own])
 

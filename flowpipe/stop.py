@@ -116,8 +116,12 @@ def _told(length: timedelta) -> str:
     return f"{length // timedelta(milliseconds=1)}ms"
 
 
-def interruptibly(work: Callable[[], _T]) -> _T:
-    """Wait for work in a thread of its own: a signal is heard while waiting, but not while Polars works."""
+def interruptibly(work: Callable[[], _T], seconds: float | None = None) -> _T:
+    """Wait for work in a thread of its own: a signal is heard while waiting, but not while Polars works.
+
+    Raises:
+        TimeoutError: it takes longer than so many seconds; nothing can stop it.
+    """
     outcome: Future[_T] = Future()
 
     def run() -> None:
@@ -127,4 +131,4 @@ def interruptibly(work: Callable[[], _T]) -> _T:
             outcome.set_exception(error)
 
     threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True).start()
-    return outcome.result()
+    return outcome.result(seconds)

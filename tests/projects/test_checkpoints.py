@@ -15,6 +15,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from flowpipe.testing import servers
 from tests.conftest import ProjectFolder
 
 Make = Callable[[dict[str, str]], ProjectFolder]
@@ -541,3 +542,13 @@ def test_a_wrong_tag_and_an_unknown_store(empty_project: Make) -> None:
         "error: pipelines/job.py:22: checkpoint: node joined is tagged 'yes'\n"
         '  hint: write @tag(checkpoint="true") or "false"\n'
     )
+
+
+@pytest.mark.parametrize("kind", ["lazy", "pandas"])
+def test_on_workers(empty_project: Make, kind: str) -> None:
+    profile = STORES + "executor: {type: processes, workers: 1}\n"
+    project = empty_project(files(kind, **{"conf/profiles/dev.yml": profile}))
+    fails(project)
+    assert (computed(project), len(kept(project))) == (1, 1)
+    runs(project)
+    assert (computed(project), rows(project)) == (1, [(1, 2), (2, 4), (3, 6)])

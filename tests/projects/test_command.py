@@ -175,7 +175,8 @@ def test_which_pipelines_windows_and_profiles(monthly: ProjectFolder) -> None:
         'error: --set params.factor=ten: param factor: "ten" is not a whole number (int)\n'
         "  hint: write a value of the annotated type\n"
         'error: --set parms.factor=2: unknown section "parms"\n'
-        '  hint: did you mean "params"? known: config, deadline, executor, max_parallel_steps, memory_budget, params, retry, stores\n'
+        '  hint: did you mean "params"? '
+        "known: config, deadline, executor, max_parallel_steps, memory_budget, params, retry, stores\n"
     )
     assert refused(monthly, "run", "--wait", "soon") == (
         'error: --wait: "soon" is not a duration\n  hint: write it like 30s, 10m or 2h\n'
