@@ -72,7 +72,7 @@ def begun(
     ticket = executor.submit(Call("node", function, arguments, stays, takes), done)
 
     def wait() -> Result:
-        assert landed.wait(60)
+        assert landed.wait(150)
         return results[0]
 
     return ticket, wait

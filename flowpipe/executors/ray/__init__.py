@@ -30,9 +30,9 @@ from flowpipe.executors.worker import Ended, Job, trace_parent
 
 # What is larger is put into the store, where it is read without a copy.
 _LARGE = 100_000
-# Ray makes a value that was lost with its node again only where it may run its task again; then it also does so once
-# for a worker that died, before the queue hears of it.
-_RAYS_OWN_TRIES = 1
+# Ray makes a value that was lost with its node again only where it may run its task again, and the first time it may
+# try that on the node that is gone. So it also runs again what killed its worker, before the queue hears of it.
+_RAYS_OWN_TRIES = 2
 _LOOK = 1.0
 
 

@@ -72,8 +72,8 @@ def parts_of(packed: Packed) -> tuple[Any, ...]:
 def _was_tried() -> bool:
     from ray._private.worker import global_worker
 
-    core: Any = global_worker.core_worker
-    return bool(core.get_current_task_attempt_number())
+    worker: Any = global_worker
+    return bool(worker.core_worker.get_current_task_attempt_number())
 
 
 @cache
