@@ -16,5 +16,6 @@ __all__ = ["ONCE", "ExecutorSuite", "Log", "task"]
 class ExecutorSuite(OrderSuite, FailureSuite, FanoutSuite):
     """Subclass it with the fixture `executor`; `many` is how many nodes are many for it.
 
+    `patience` is how many seconds it may take until another process runs a call instead of one that was ended.
     Functions may run in other processes: they tell what they do by their values and by files.
     """

@@ -114,16 +114,18 @@ class FailureSuite(ExecutorTests):
             assert not (tmp_path / "slow").exists()
 
     def test_one_that_took_too_long_is_tried_again(self, log: Log, tmp_path: Path) -> None:
+        patience = self.patience
+
         def slow_at_first(one: int) -> int:
             if not (tmp_path / "tried").exists():
                 (tmp_path / "tried").touch()
-                time.sleep(3)
+                time.sleep(2 * patience)
             return one + 1
 
         retry = RetryConfig(attempts=2, wait="1ms", errors=["TimeoutError"])
         tasks = [
             task("one", lambda: 1),
-            task("slow", slow_at_first, "one", retry=retry, timeout=1.0),
+            task("slow", slow_at_first, "one", retry=retry, timeout=patience),
             task("end", lambda slow: slow + 1, "slow"),
         ]
         assert log.run(tasks, "end") == {"end": 3}

@@ -80,6 +80,7 @@ class ExecutorTests:
     """What every part of the suite needs of its user."""
 
     many = 5000
+    patience = 1.0
 
     @pytest.fixture
     def executor(self) -> Iterator[Executor]:
