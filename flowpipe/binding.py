@@ -193,6 +193,10 @@ class Binder:
             if node_name not in self.graph.nodes or dataset_name not in self.catalog:
                 continue
             node, dataset = self.graph.nodes[node_name], self.catalog.dataset(dataset_name)
+            if source := node.within or (node.name if node.expands else None):
+                text = f"node {node_name} is written, but there is one for each item of {source}"
+                self.problems.append(Problem(text, node.where, "write the node that collects it"))
+                continue
             kind = kind_of(node.annotation)
             if kind is None:
                 shown = getattr(node.annotation, "__name__", node.annotation)

@@ -38,7 +38,10 @@ def _step(step: StepRow) -> None:
         tries = f"  {node.attempts} attempts" if node.attempts and node.attempts > 1 else ""
         count = f"  {rows(node.rows)}" if node.rows is not None else ""
         told = REUSED if node.outcome == "reused" else node.outcome or "running"
-        line(f"  node    {node.node}  {told}{count}  {seconds(node.seconds)}{tries}")
+        there = f"  {node.worker}" if node.worker else ""
+        line(f"  node    {node.node}  {told}{count}  {seconds(node.seconds)}{tries}{there}")
+        if node.warning:
+            line(f"  warning {node.node}  {node.warning}")
     for check in step.checks:
         line(f"  check   {check.dataset}  {check.check}: {rows(check.failed)} {check.consequence}")
     for output in step.outputs:

@@ -9,30 +9,35 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 import cloudpickle
 
-from flowpipe import executors, memory, pipeline
+from flowpipe import memory, pipeline
+from flowpipe.adapters import Dataset
 from flowpipe.binding import Binder
 from flowpipe.bound import Bound
 from flowpipe.catalog import Catalog
 from flowpipe.checkpoints import Checkpoints
 from flowpipe.config import Configuration, ExecutorConfig
-from flowpipe.errors import FlowpipeError, NodeError
+from flowpipe.errors import FlowpipeError, NodeError, unexpected
+from flowpipe.executors import Site, WorkerLost, create
 from flowpipe.executors.retry import Policy
 from flowpipe.executors.scheduler import Scheduler
 from flowpipe.executors.task import Failure, NodesFailed, NodeTimeout, Settings, Task, Watch
+from flowpipe.executors.travelling import TravellingError
+from flowpipe.executors.worker import label
 from flowpipe.firing import HookPool
 from flowpipe.frames import kind_of
 from flowpipe.importer import Importer
 from flowpipe.modules import ProjectCode
 from flowpipe.partition import Slice
 from flowpipe.plan import Step
-from flowpipe.records import Record
+from flowpipe.records import NodeEnded, Record
+from flowpipe.running import RetryConfig
 from flowpipe.step import run_step
 from flowpipe.stop import Stop
 from flowpipe.workshop import Decidable, Workshop, out_of_time
@@ -55,7 +60,7 @@ class Errand:
 class Returned:
     """What a step came to, and what it told on the way."""
 
-    result: Decidable | tuple[str, ...] | FlowpipeError
+    result: Decidable | tuple[str, ...] | TravellingError
     records: tuple[Record, ...]
 
 
@@ -80,8 +85,8 @@ class Errands:
         returned = self._sent(step, shop)
         for record in returned.records:
             shop.emit(record)
-        if isinstance(returned.result, FlowpipeError):
-            raise returned.result
+        if isinstance(returned.result, TravellingError):
+            raise returned.result.error()
         return returned.result
 
     def _may_go(self, bound: Bound, *, at_once: bool) -> bool:
@@ -90,14 +95,22 @@ class Errands:
         if not (executor.isolated and executor.shares_disk) or bound.needs_the_driver:
             return False
         datasets = [read.dataset for read in bound.reads.values()] + [write.dataset for write in bound.writes]
-        if any(getattr(self._shop.catalog.adapter(dataset), "driver_only", False) for dataset in datasets):
+        if any(self._is_the_drivers(dataset) for dataset in datasets):
             return False
         above = graph.upstream(write.node for write in bound.writes) & graph.nodes.keys()
         return at_once or all(kind_of(graph.nodes[name].annotation) == "lazy" for name in above)
 
+    def _is_the_drivers(self, dataset: Dataset) -> bool:
+        """Whether a dataset's store must be asked by the driver: nobody else can, or it counts the failures."""
+        if self._shop.configuration.stores[dataset.config.store].breaker:
+            return True
+        return bool(getattr(self._shop.catalog.adapter(dataset), "driver_only", False))
+
     def _sent(self, step: Step, shop: Workshop) -> Returned:
         errand = Errand(self._project, step.bound.name, step.slice, shop.run, shop.run_time, shop.scratch, shop.force)
-        settings = Settings(Policy(step.bound.config.retry), step.bound.timeout)
+        # Nodes are tried again over there; only a worker that died is begun anew.
+        retry = RetryConfig(attempts=step.bound.config.retry.attempts, errors=[])
+        settings = Settings(Policy(retry), step.bound.timeout)
         task = Task(step.name, perform, {"errand": "errand"}, settings)
         watch = Watch(shop.stop.check, lambda _, value: value, lambda _: None)
         try:
@@ -117,8 +130,13 @@ def perform(errand: Errand) -> Returned:
     """Run a step on a worker."""
     configuration, code, importer = _opened(errand.project)
     records: list[Record] = []
+
+    def emit(record: Record) -> None:
+        records.append(replace(record, worker=label()) if isinstance(record, NodeEnded) else record)
+
     catalog = Catalog(configuration)
-    executor = executors.create(ExecutorConfig(), configuration, executors.Site(errand.run, errand.scratch, importer))
+    site = Site(errand.run, errand.scratch, importer)
+    executor = create(ExecutorConfig(type="threads"), configuration, site)
     shop = Workshop(
         run=errand.run,
         run_time=errand.run_time,
@@ -129,17 +147,17 @@ def perform(errand: Errand) -> Returned:
         checkpoints=Checkpoints.of(configuration, force=errand.force),
         scratch=errand.scratch,
         force=errand.force,
-        emit=records.append,
+        emit=emit,
         stop=Stop(),
         hooks=HookPool(str),
     )
-    result: Decidable | tuple[str, ...] | FlowpipeError
+    result: Decidable | tuple[str, ...] | TravellingError
     try:
         bound = _bound(errand.project, errand.pipeline)
         with memory.bounded(configuration.memory_budget, errand.scratch / "spill", alone=False):
             result = run_step(Step(bound, errand.slice, ()), shop)
     except FlowpipeError as error:
-        result = error
+        result = TravellingError.of(error)
     finally:
         executor.close()
         catalog.close()
@@ -167,6 +185,8 @@ def _told(step: Step, failure: Failure) -> FlowpipeError:
         return failure.error
     if isinstance(failure.error, NodeTimeout):
         return out_of_time(step.bound, step.slice)
+    if not isinstance(failure.error, WorkerLost):
+        return unexpected(failure.error)
     times = f" after {failure.attempts} attempts" if failure.attempts > 1 else ""
     return NodeError(
         f"step {step.name} failed{times}: {failure.error}",

@@ -107,7 +107,7 @@ def _again(kind: type[FlowpipeError], arguments: tuple[object, ...], state: dict
     return error
 
 
-def unexpected(error: Exception) -> FlowpipeError:
+def unexpected(error: BaseException) -> FlowpipeError:
     """What flowpipe did not foresee, in a form that is told like all else.
 
     >>> print(unexpected(KeyError("a")))

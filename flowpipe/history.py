@@ -24,19 +24,23 @@ from flowpipe.records import (
     StepStarted,
 )
 
-VERSION = 1
+VERSION = 2
 TABLES = """
 CREATE TABLE runs (run TEXT PRIMARY KEY, project TEXT, profile TEXT, command TEXT, pid INT, started_at TEXT,
     seconds REAL, outcome TEXT, error TEXT) WITHOUT ROWID;
 CREATE TABLE steps (run TEXT, pipeline TEXT, slice TEXT, started_at TEXT, reason TEXT,
     seconds REAL, outcome TEXT, error TEXT, PRIMARY KEY (run, pipeline, slice));
 CREATE TABLE nodes (run TEXT, pipeline TEXT, slice TEXT, node TEXT, started_at TEXT,
-    seconds REAL, attempts INT, outcome TEXT, rows INT, PRIMARY KEY (run, pipeline, slice, node)) WITHOUT ROWID;
+    seconds REAL, attempts INT, outcome TEXT, rows INT, worker TEXT, warning TEXT,
+    PRIMARY KEY (run, pipeline, slice, node)) WITHOUT ROWID;
 CREATE TABLE checks (run TEXT, pipeline TEXT, slice TEXT, dataset TEXT, "check" TEXT,
     failed INT, consequence TEXT, PRIMARY KEY (run, pipeline, slice, dataset, "check"));
 CREATE TABLE outputs (run TEXT, pipeline TEXT, slice TEXT, dataset TEXT, at TEXT, rows INT, bytes INT,
     rejected INT, version TEXT, recovered INT, PRIMARY KEY (run, pipeline, slice, dataset));
 """
+
+# By the version of the ledger that is there: what it lacks.
+ADDED = {1: "ALTER TABLE nodes ADD COLUMN worker TEXT; ALTER TABLE nodes ADD COLUMN warning TEXT"}
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,8 @@ class NodeRow:
     attempts: int | None
     outcome: Outcome | None
     rows: int | None
+    worker: str | None = None
+    warning: str | None = None
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,7 @@ class Ledger:
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = NORMAL")
-                if not self._version(connection):
+                if self._version(connection) < history.VERSION:
                     self._create(connection)
             except BaseException:
                 connection.close()
@@ -173,8 +173,9 @@ class Ledger:
         with connection:
             connection.execute("BEGIN IMMEDIATE")
             # Another process may have been first.
-            if not self._version(connection):
-                for statement in history.TABLES.split(";"):
+            version = self._version(connection)
+            if version < history.VERSION:
+                for statement in (history.ADDED[version] if version else history.TABLES).split(";"):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {history.VERSION}")
 

@@ -25,8 +25,8 @@ class Progress:
     def __init__(self, *, nodes: bool) -> None:
         self._nodes = nodes
         self._status: Any = None  # a `rich.status.Status`, on a terminal
-        self._running: dict[str, None] = {}
-        # By step: steps that wait to be published together are open at once.
+        # By step: several may run at once, or wait to be published together.
+        self._running: dict[str, dict[str, None]] = {}
         self._outputs: dict[str, list[Published]] = {}
         self._checks: dict[str, list[Checked]] = {}
         self._counts: dict[Outcome, int] = {}
@@ -36,10 +36,11 @@ class Progress:
             case RunStarted():
                 line(f"run {record.run}  profile {record.profile}")
             case StepStarted():
+                self._running[_step(record)] = {}
                 self._show(f"{_step(record)}: {record.reason}")
             case NodeStarted():
-                self._running[record.node] = None
-                self._show(f"{_step(record)}: {', '.join(self._running)}")
+                self._running.setdefault(_step(record), {})[record.node] = None
+                self._show_running()
             case NodeEnded():
                 self._node(record)
             case Checked():
@@ -54,12 +55,16 @@ class Progress:
                 line((record.outcome, COLORS[record.outcome]), f": {told} in {seconds(record.seconds)}")
 
     def _node(self, record: NodeEnded) -> None:
-        self._running.pop(record.node, None)
+        self._running.get(_step(record), {}).pop(record.node, None)
+        self._show_running()
+        name = record.node if len(self._running) < 2 else f"{_step(record)}: {record.node}"
+        if record.warning:
+            line(("warning", "yellow"), f": node {name}: {record.warning}")
         if self._nodes:
             count = f"  {rows(record.rows)}" if record.rows is not None else ""
             tries = f"  {record.attempts} attempts" if record.attempts > 1 else ""
             told = REUSED if record.outcome == "reused" else record.outcome
-            line(f"    {record.node}  {told}{count}  {seconds(record.seconds)}{tries}")
+            line(f"    {name}  {told}{count}  {seconds(record.seconds)}{tries}")
 
     def _published(self, record: Published) -> None:
         if record.recovered:
@@ -69,7 +74,7 @@ class Progress:
 
     def _step_ended(self, record: StepEnded) -> None:
         self._hide()
-        self._running.clear()
+        self._running.pop(_step(record), None)
         self._counts[record.outcome] = self._counts.get(record.outcome, 0) + 1
         told = record.reason or ", ".join(
             f"{output.dataset} {rows(output.rows)}" for output in self._outputs.pop(_step(record), [])
@@ -79,6 +84,12 @@ class Progress:
         for check in self._checks.pop(_step(record), []):
             if check.failed:
                 line(f"    {check.consequence} {rows(check.failed)} of {check.dataset}: {check.check}")
+        self._show_running()
+
+    def _show_running(self) -> None:
+        working = [f"{step}: {', '.join(nodes)}" for step, nodes in self._running.items() if nodes]
+        if working:
+            self._show("; ".join(working))
 
     def _show(self, text: str) -> None:
         if not is_terminal():
@@ -97,5 +108,5 @@ class Progress:
             self._status = None
 
 
-def _step(record: StepStarted | StepEnded | NodeStarted | Checked | Published) -> str:
+def _step(record: StepStarted | StepEnded | NodeStarted | NodeEnded | Checked | Published) -> str:
     return record.pipeline if record.slice == "all" else f"{record.pipeline} {record.slice}"

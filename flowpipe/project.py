@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from flowpipe import cleaning, executors, interplay, loading, memory, picking, pipeline, plan, preview, shelf, upkeep
+from flowpipe import cleaning, executors, interplay, loading, memory, picking, pipeline, plan, preview, reach, shelf, upkeep
 from flowpipe.binding import Binder
 from flowpipe.bound import Bound
 from flowpipe.catalog import Catalog
@@ -84,7 +84,8 @@ class Project:
             ConfigError: all problems of all pipelines.
         """
         hide = partial(redact, secrets=self.configuration.secrets)
-        return in_order(note.hidden(hide) for bound in self.check().values() for note in bound.notes)
+        notes = [note for bound in self.check().values() for note in bound.notes]
+        return in_order(note.hidden(hide) for note in (*notes, *reach.notes(self.configuration, self.check().values())))
 
     def plan(self, selection: Selection = EVERYTHING, *, now: datetime | None = None) -> Plan:
         """What a run would do, and why.

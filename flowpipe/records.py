@@ -43,7 +43,8 @@ class NodeStarted:
 class NodeEnded:
     """One node of the user's; `rows` where its value is a frame that knows them.
 
-    One that is `reused` was not computed: its frame was read back from its checkpoint.
+    One that is `reused` was not computed: its frame was read back from its checkpoint. `worker` names where it ran, if
+    that was not the driver's process; `warning` is what its user should know.
     """
 
     run: str
@@ -55,6 +56,8 @@ class NodeEnded:
     attempts: int
     outcome: Outcome
     rows: int | None = None
+    worker: str | None = None
+    warning: str | None = None
 
 
 @dataclass(frozen=True)

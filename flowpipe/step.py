@@ -266,7 +266,8 @@ class _Attempt:
             self.shop.emit(NodeStarted(*step, event.at))
             return
         rows = event.value.rows if isinstance(event.value, Remote) else rows_of(event.value)
-        self.shop.emit(NodeEnded(*step, event.started_at, event.seconds, event.attempts, event.outcome, rows))
+        how = event.outcome, rows, event.worker, event.warning and self.shop.redact(event.warning)
+        self.shop.emit(NodeEnded(*step, event.started_at, event.seconds, event.attempts, *how))
 
     def _reused(self, back: ReadBack) -> Any:
         step, took = (self.shop.run, self.bound.name, str(self.slice), back.node), (back.started_at, back.seconds)

@@ -20,7 +20,7 @@ from queue import Empty, SimpleQueue
 
 from flowpipe.bound import read_slice
 from flowpipe.errand import Errands
-from flowpipe.errors import Interrupted, OutOfTime
+from flowpipe.errors import FlowpipeError, Interrupted, OutOfTime
 from flowpipe.plan import Step
 from flowpipe.publishing import Publisher
 from flowpipe.records import Outcome, Record, StepEnded, StepStarted
@@ -134,9 +134,14 @@ class Steps:
             event = self._events.get(timeout=patience)
         except Empty:
             return
-        if not isinstance(event, _Ended):
-            self._shop.emit(event)
-            return
+        # So that whatever ended is told of; the next check is near.
+        with self._shop.stop.held_off():
+            if isinstance(event, _Ended):
+                self._settle(event)
+            else:
+                self._shop.emit(event)
+
+    def _settle(self, event: _Ended) -> None:
         del self._running[event.step.name]
         if isinstance(event.result, Exception):
             self._failed(event.step, event.result, event.seconds)
@@ -147,8 +152,7 @@ class Steps:
 
     def _decide(self, step: Step, result: Decidable, seconds: float) -> None:
         try:
-            with self._shop.stop.held_off():
-                self._publisher.decide(result.intent)
+            self._publisher.decide(result.intent)
         except Exception as error:  # noqa: BLE001 - it is this step's failure
             self._failed(step, error, seconds)
             return
@@ -157,7 +161,8 @@ class Steps:
     def _failed(self, step: Step, caught: Exception, seconds: float) -> None:
         # Whatever a library makes of a signal in the middle of its work.
         error = self._shop.stop.interrupted or caught
-        self._end(step, seconds, outcome_of(error), None, self._shop.redact(str(error)))
+        outcome: Outcome = "cancelled" if self._shop.stop.interrupted else outcome_of(error)
+        self._end(step, seconds, outcome, None, self._shop.redact(str(error)))
         if error is not caught:
             error.__cause__ = caught.__cause__
         self._error = self._error or error
@@ -181,8 +186,17 @@ class Steps:
                 event = self._events.get(timeout=0.1)
                 if isinstance(event, _Ended):
                     seconds[event.step.name] = event.seconds
+                    self._discard(event.result)
         for name, step in self._running.items():
-            self._end(step, seconds.get(name, _UNWINDING), outcome_of(error), None, self._shop.redact(str(error)))
+            outcome: Outcome = "cancelled" if isinstance(error, Interrupted) else "failed"
+            self._end(step, seconds.get(name, _UNWINDING), outcome, None, self._shop.redact(str(error)))
+
+    def _discard(self, result: Decidable | tuple[str, ...] | Exception) -> None:
+        """Remove what a step staged that came too late to be decided."""
+        if isinstance(result, Decidable):
+            for publication in result.intent.publications:
+                with suppress(FlowpipeError, OSError):
+                    self._shop.catalog.adapter(publication.dataset).discard(publication.staged)
 
     def _publish(self) -> None:
         """Publish the steps that wait; the first that could not be is what went wrong."""
@@ -207,7 +221,7 @@ class Steps:
 
 
 def outcome_of(error: BaseException | None) -> Outcome:
-    """The word for how a step or run ended."""
+    """The word for how a step or run ended: one that took too long has failed."""
     if error is None:
         return "done"
     return "cancelled" if isinstance(error, Interrupted) and not isinstance(error, OutOfTime) else "failed"

@@ -50,11 +50,11 @@ class Stop:
     @contextmanager
     def held_off(self) -> Iterator[None]:
         """Leave a first signal to the next `check` while the block runs; a second one takes effect at once."""
-        self._held_off = True
+        before, self._held_off = self._held_off, True
         try:
             yield
         finally:
-            self._held_off = False
+            self._held_off = before
 
     @property
     def interrupted(self) -> Interrupted | None:

@@ -134,9 +134,11 @@ class Incremental(Protocol):
 
 
 class Adapter(Protocol):
-    """One store. Made once per run in the driver; every method but `read`'s result stays there.
+    """One store. Made once per run in the driver, and in each worker process that runs whole steps.
 
-    All methods may be called from several threads.
+    All methods may be called from several threads. `publish`, `held` before a run and upkeep are the driver's alone. A
+    store that no other process can open beside the driver says so with an attribute `driver_only`, which is true: its
+    steps are read and staged in the driver.
     """
 
     def __init__(self, options: BaseModel, root: Path) -> None:

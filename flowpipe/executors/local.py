@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import os
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -93,6 +94,7 @@ class Threads:
         del site
         self.capacity = self.most(options)
         self._workers = options.workers
+        self._lock = threading.Lock()
         self._pool = self._new_pool()
 
     @staticmethod
@@ -101,13 +103,15 @@ class Threads:
         return Resources(options.workers, size(options.memory))
 
     def submit(self, call: Call, done: Callable[[Result], None]) -> None:
-        self._pool.submit(contextvars.copy_context().run, _call, call, done)
+        with self._lock:  # another step may be giving up this pool
+            self._pool.submit(contextvars.copy_context().run, _call, call, done)
 
     def cancel(self, ticket: Any) -> None:
         """Nothing can stop a thread; so that it takes nobody's place, what comes runs on a new pool."""
         del ticket
-        self.close()
-        self._pool = self._new_pool()
+        with self._lock:
+            self.close()
+            self._pool = self._new_pool()
 
     def fetch(self, remote: Remote) -> Any:
         raise AssertionError(remote)  # no value stays away

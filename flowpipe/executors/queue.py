@@ -114,10 +114,10 @@ class Run:
         """Start what is ready while there is room; whether anything is left to wait for."""
         while self._ready or self._open_item():
             task = self._tasks[self._ready[-1]]
+            self._watch.before()  # may raise, so before anything is taken that other steps wait for
             if not self._capacity.take(task.settings.takes, self.wake):
                 return True
             self._ready.pop()
-            self._watch.before()
             self._submit(task)
         return False
 

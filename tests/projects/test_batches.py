@@ -20,6 +20,7 @@ FILES = {
         stores:
           here: {adapter: files, url: data}
           base: {adapter: duckdb, database: data/base.duckdb}
+        max_parallel_steps: 1
         """,
     "conf/catalog.yml": """
         rows: {store: here, path: rows.csv, options: {try_parse_dates: true}}

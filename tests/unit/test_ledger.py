@@ -234,9 +234,9 @@ def test_a_damaged_ledger_may_be_deleted(ledger: Ledger, path: Path) -> None:
 def test_a_ledger_of_a_newer_flowpipe_is_left_alone(ledger: Ledger, path: Path) -> None:
     path.parent.mkdir()
     with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute("PRAGMA user_version = 3")
     expected = (
-        f"{path}: the run ledger has version 2, this flowpipe knows version 1\n"
+        f"{path}: the run ledger has version 3, this flowpipe knows version 2\n"
         "  hint: upgrade flowpipe, or delete the file: it is only history"
     )
     for attempt in (ledger.runs, ledger.sweep, lambda: ledger.run("last"), lambda: ledger.write(started())):

@@ -43,6 +43,7 @@ class DuckDB(Database):
     """One DuckDB file."""
 
     Options: type[BaseModel] = Options
+    driver_only = True  # one process at a time has the file open for writing
 
     def __init__(self, options: BaseModel, root: Path) -> None:
         assert isinstance(options, Options)

@@ -57,6 +57,7 @@ class Files:
     def __init__(self, options: BaseModel, root: Path) -> None:
         assert isinstance(options, Options)
         self._url = options.url
+        self.driver_only = "memory://" in options.url
         self._place = place_of(options.url, options.options, root, durable=options.durability == "fsync")
         self._folder = self._place.folder
         self._guessed: dict[tuple[str, str], Mapping[str, pl.DataType] | None] = {}
