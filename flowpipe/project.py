@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from flowpipe import cleaning, executors, interplay, loading, memory, picking, pipeline, plan, preview, reach, shelf, upkeep
+from flowpipe import cleaning, executors, interplay, loading, memory, picking, pipeline, plan, preview, shelf, upkeep
 from flowpipe.binding import Binder
 from flowpipe.bound import Bound
 from flowpipe.catalog import Catalog
@@ -27,6 +27,7 @@ from flowpipe.partition import Slice
 from flowpipe.plan import Plan
 from flowpipe.preview import Shown
 from flowpipe.publishing import Publisher
+from flowpipe.reach import out_of_reach
 from flowpipe.records import Record
 from flowpipe.roots import find_root, ledger_path, profile_state
 from flowpipe.run import Runner, RunResult, locked
@@ -84,8 +85,9 @@ class Project:
             ConfigError: all problems of all pipelines.
         """
         hide = partial(redact, secrets=self.configuration.secrets)
-        notes = [note for bound in self.check().values() for note in bound.notes]
-        return in_order(note.hidden(hide) for note in (*notes, *reach.notes(self.configuration, self.check().values())))
+        bounds = self.check().values()
+        notes = [note for bound in bounds for note in bound.notes]
+        return in_order(note.hidden(hide) for note in (*notes, *out_of_reach(self.configuration, bounds)))
 
     def plan(self, selection: Selection = EVERYTHING, *, now: datetime | None = None) -> Plan:
         """What a run would do, and why.

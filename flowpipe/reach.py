@@ -11,7 +11,7 @@ from flowpipe.errors import Problem
 from flowpipe.objectstore import is_remote
 
 
-def notes(configuration: Configuration, bounds: Iterable[Bound]) -> Iterator[Problem]:
+def out_of_reach(configuration: Configuration, bounds: Iterable[Bound]) -> Iterator[Problem]:
     """The stores of pipelines that such workers read, or stage to."""
     prospect = executors.prospect(configuration.executor, configuration)
     if prospect is None or prospect.elsewhere is None:

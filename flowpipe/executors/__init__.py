@@ -160,7 +160,7 @@ class Prospect:
     """What can be told of an executor before it starts.
 
     `most` is what it can ever have, None where only the running cluster knows. `overdue` is what becomes of a node that
-    it cannot stop at its timeout. `elsewhere` is the address of workers on other machines, None if they are on this one.
+    it cannot stop at its timeout. `elsewhere` is the address of workers that are on other machines.
     """
 
     name: str

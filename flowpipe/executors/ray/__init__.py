@@ -62,7 +62,7 @@ class Ray:
     def __init__(self, options: RayOptions, site: Site) -> None:
         self._version = version("flowpipe-etl")
         self._cluster = Cluster(options)
-        self.shares_disk = self._cluster.is_local
+        self.shares_disk = self._cluster.is_local or self._cluster.sees(site.scratch)
         self._function = self._made(site)
         self._tickets = itertools.count()
         self._pending: dict[int, _Pending] = {}
