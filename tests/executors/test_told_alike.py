@@ -120,3 +120,32 @@ def test_it_reads_the_same(
     assert WORKER.sub(" on WORKER", done.err) == f"error: {expected}"
     assert done.code == one.code
     assert not Path(project.path / "data/doubled.parquet").exists()
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+@pytest.mark.parametrize("frame", ["DataFrame", "LazyFrame"])
+def test_the_traceback_of_debug_has_the_users_frames(
+    project: ProjectFolder, executor_yaml: Callable[[str], str], executor: str, frame: str
+) -> None:
+    profile = (project.path / "conf/profiles/dev.yml").read_text()
+    project.write(
+        {
+            "conf/profiles/dev.yml": f"{profile}executor: {executor_yaml(executor)}\n",
+            "pipelines/double.py": f"""
+                import polars as pl
+
+
+                def _deeper(rows):
+                    raise LookupError("no rate")
+
+
+                def doubled(numbers: pl.{frame}, factor: int) -> pl.{frame}:
+                    return _deeper(numbers)
+                """,
+        }
+    )
+    done = project.flowpipe("run", "--debug")
+    frames = re.findall(r'File "(?:[^"]*/)?pipelines/double.py", line (\d+), in (\w+)', done.err)
+    assert frames == [("9", "doubled"), ("5", "_deeper")]
+    assert 'raise LookupError("no rate")' in done.err
+    assert "RayTaskError" not in done.err
