@@ -89,9 +89,9 @@ QUERY = """
 def tpch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tables of TPC-H at a tenth of its smallest scale."""
     folder = tmp_path_factory.mktemp("tpch")
-    command = [str(Path(sys.executable).with_name("tpchgen-cli")), "-s", "0.1", "--format=parquet"]
-    tables = "customer,orders,lineitem"
-    subprocess.run([*command, f"--output-dir={folder}", f"--tables={tables}"], check=True, capture_output=True)
+    command = [str(Path(sys.executable).with_name("tpchgen-cli")), "parquet", "-s", "0.1"]
+    arguments = ["--tables", "customer,orders,lineitem", "--output-dir", str(folder)]
+    subprocess.run([*command, *arguments], check=True, capture_output=True)
     return folder
 
 
@@ -122,7 +122,7 @@ def test_a_join_eagerly_and_lazily(tmp_path: Path, tpch: Path, executor_yaml: Ca
     assert len({each for both in found.values() for each in both}) == 1, found
     assert tables[0].height > 1000
     with duckdb.connect() as reference:
-        expected = reference.sql(
+        expected = reference.execute(
             f"""SELECT count(*), sum(l_extendedprice * (1 - l_discount))::DOUBLE FROM '{tpch}/lineitem.parquet'
             JOIN '{tpch}/orders.parquet' ON l_orderkey = o_orderkey
             JOIN '{tpch}/customer.parquet' ON o_custkey = c_custkey
