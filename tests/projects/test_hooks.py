@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import Finished, ProjectFolder
-
-EXECUTORS = ["sync", "threads"]
+from tests.conftest import EXECUTORS, Finished, ProjectFolder
 
 JOURNAL = '''
     import json
+from collections.abc import Callable
     import time
 
     from hamilton.lifecycle import GraphExecutionHook, NodeExecutionHook
@@ -59,8 +59,12 @@ DOUBLED = """
 
 
 @pytest.fixture(params=EXECUTORS)
-def executor(request: pytest.FixtureRequest) -> str:
-    return f"executor.type={request.param}"
+def executor(request: pytest.FixtureRequest, project: ProjectFolder, executor_yaml: Callable[[str], str]) -> str:
+    """What `--set` is given; the profile says the rest."""
+    name = str(request.param)
+    profile = (project.path / "conf/profiles/dev.yml").read_text()
+    project.write({"conf/profiles/dev.yml": f"{profile}executor: {executor_yaml(name)}\n"})
+    return f"executor.type={name}"
 
 
 def nodes(text: str) -> dict[str, str]:
