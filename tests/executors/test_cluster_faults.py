@@ -132,7 +132,8 @@ class TestAWorker:
         assert (done.code, done.err, published(project)) == (0, "", RIGHT)
         assert len(pids(project)) == 2
         if frame == "DataFrame":
-            assert "2 attempts" in project.flowpipe("show", "last").out
+            shown = project.flowpipe("show", "last").out  # Ray runs it again itself, to be able to make lost values again
+            assert ("Ray ran it again" if executor == "ray" else "2 attempts") in shown
         assert "up to date" in project.flowpipe("run").out
         assert len(pids(project)) == 2
 
