@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import islice
 from queue import Empty, SimpleQueue
 
 from flowpipe.bound import read_slice
@@ -30,6 +31,8 @@ from flowpipe.workshop import Decidable, Workshop
 # waits long for the first.
 _MOST_WAITING = 50
 _LONGEST_WAIT = 2.0
+# One step that waits does not hold up so many behind it.
+_LOOK_AHEAD = 100
 # How long steps that were told to stop may take to remove what they staged.
 _UNWINDING = 5.0
 
@@ -46,7 +49,7 @@ class _Ended:
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Waiting:
     """A decided step that is not published yet: how many seconds that took, and since when it waits."""
 
@@ -65,6 +68,7 @@ class Steps:
         self._shop = shop
         self._publisher = publisher
         self._workers = workers
+        self._place: dict[str, int] = {}
         self._running: dict[str, Step] = {}
         self._waiting: list[_Waiting] = []
         self._events: SimpleQueue[Record | _Ended] = SimpleQueue()
@@ -78,29 +82,36 @@ class Steps:
                 published all the same.
         """
         self.planned, pending = len(steps), deque(steps)
+        self._place = {step.name: place for place, step in enumerate(steps)}
         errands = Errands(self._shop, steps)
         try:
             while self._running or (pending and not self._error):
                 self._shop.stop.check()
-                while pending and not self._error and self._may_start(pending[0]):
-                    self._start(pending.popleft(), errands)
+                while not self._error and (step := self._next(pending)):
+                    self._start(step, errands)
                 self._take()
-                if self._is_due(pending[0] if pending and not self._error else None):
-                    self._publish()
+                self._publish(self._due(pending[0] if pending and not self._error else None))
         except BaseException as error:
             self._give_up(error)
             raise
         finally:
-            self._publish()
+            self._publish(self._waiting)
         if self._error:
             raise self._error
 
-    def _may_start(self, step: Step) -> bool:
-        if len(self._running) >= self._workers or any(_waits_for(step, other) for other in self._running.values()):
-            return False
-        if any(_waits_for(step, other.step) for other in self._waiting):
-            self._publish()
-        return self._error is None
+    def _next(self, pending: deque[Step]) -> Step | None:
+        """Take the first step that may begin; None: none may now."""
+        if len(self._running) >= self._workers:
+            return None
+        before = list(self._running.values())
+        for step in islice(pending, _LOOK_AHEAD if self._workers > 1 else 1):
+            if not any(_waits_for(step, other) for other in before):
+                if any(_waits_for(step, other.step) for other in self._waiting):
+                    self._publish(self._waiting)
+                pending.remove(step)
+                return None if self._error else step
+            before.append(step)
+        return None
 
     def _start(self, step: Step, errands: Errands) -> None:
         shop = self._shop
@@ -129,7 +140,7 @@ class Steps:
         """Wait for one event, and take it in."""
         if not self._running:
             return
-        patience = max(0.0, self._waiting[0].since + _LONGEST_WAIT - time.monotonic()) if self._waiting else None
+        patience = max(0.0, self._oldest + _LONGEST_WAIT - time.monotonic()) if self._waiting else None
         try:
             event = self._events.get(timeout=patience)
         except Empty:
@@ -167,14 +178,21 @@ class Steps:
             error.__cause__ = caught.__cause__
         self._error = self._error or error
 
-    def _is_due(self, following: Step | None) -> bool:
-        """Whether what was decided is to be published now."""
+    @property
+    def _oldest(self) -> float:
+        return min(each.since for each in self._waiting)
+
+    def _due(self, following: Step | None) -> list[_Waiting]:
+        """What of the decided is to be published now: in the order of the plan, unless a step holds up others."""
         if not self._waiting:
-            return False
-        first = self._waiting[0]
-        if len(self._waiting) >= _MOST_WAITING or time.monotonic() - first.since >= _LONGEST_WAIT:
-            return True
-        return not self._running if following is None else following.bound is not first.step.bound
+            return []
+        if len(self._waiting) >= _MOST_WAITING or time.monotonic() - self._oldest >= _LONGEST_WAIT:
+            return self._waiting
+        first = min((self._place[name] for name in self._running), default=self.planned)
+        turn = [each for each in self._waiting if self._place[each.step.name] < first]
+        if following is None:
+            return [] if self._running else turn
+        return [each for each in turn if each.step.bound is not following.bound]
 
     def _give_up(self, error: BaseException) -> None:
         """Let what still runs unwind, after a signal, for as long as that may take."""
@@ -198,12 +216,15 @@ class Steps:
                 with suppress(FlowpipeError, OSError):
                     self._shop.catalog.adapter(publication.dataset).discard(publication.staged)
 
-    def _publish(self) -> None:
-        """Publish the steps that wait; the first that could not be is what went wrong."""
-        waiting, self._waiting = self._waiting, []
+    def _publish(self, due: Sequence[_Waiting]) -> None:
+        """Publish decided steps; the first that could not be is what went wrong."""
+        if not due:
+            return
+        waiting = sorted(due, key=lambda each: self._place[each.step.name])
+        self._waiting = [each for each in self._waiting if each not in due]
         began = time.monotonic()
         errors = self._publisher.publish([each.result.intent for each in waiting])
-        share = (time.monotonic() - began) / max(1, len(waiting))
+        share = (time.monotonic() - began) / len(waiting)
         for each, error in zip(waiting, errors, strict=True):
             if error is None:
                 # Not before: what a live manifest names may lie here.

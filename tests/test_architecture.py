@@ -22,6 +22,8 @@ HOMES = {
     "cloudpickle": ["flowpipe.errand", "flowpipe.executors.travelling", "flowpipe.executors.values"],
     "deltalake": ["flowpipe.adapters.delta"],
     "duckdb": ["flowpipe.adapters.duckdb", "flowpipe.frames"],  # a DuckDB relation is one of the frames
+    "dask": ["flowpipe.executors.dask"],
+    "distributed": ["flowpipe.executors.dask"],
     "filelock": ["flowpipe.liveness", "flowpipe.run"],
     "fsspec": ["flowpipe.adapters.delta", "flowpipe.adapters.files", "flowpipe.objectstore"],
     "hamilton": ["flowpipe.firing", "flowpipe.graph", "flowpipe.hooks"],

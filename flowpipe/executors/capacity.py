@@ -15,6 +15,7 @@ class Capacity:
         self._executor = executor
         self._lock = threading.Lock()
         self._taken = Resources(0)
+        self._calls = 0
         self._waiting: dict[Callable[[], None], None] = {}
 
     def take(self, wanted: Resources, wake: Callable[[], None]) -> bool:
@@ -29,8 +30,9 @@ class Capacity:
                 and (not wanted.memory or taken.memory + wanted.memory <= there.memory)
                 and (not wanted.gpus or taken.gpus + wanted.gpus <= there.gpus)
             )
-            if fits or taken == Resources(0):
+            if fits or not self._calls:
                 self._taken = _sum(taken, wanted, 1)
+                self._calls += 1
                 return True
             self._waiting[wake] = None
             return False
@@ -38,7 +40,9 @@ class Capacity:
     def give(self, back: Resources) -> None:
         """Give back what a call took."""
         with self._lock:
-            self._taken = _sum(self._taken, back, -1)
+            self._calls -= 1
+            # Shares such as 0.1 do not add up to exactly what was there.
+            self._taken = _sum(self._taken, back, -1) if self._calls else Resources(0)
             waiting, self._waiting = self._waiting, {}
         for wake in waiting:
             wake()

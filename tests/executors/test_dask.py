@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import queue
+import re
 import signal
 import socket
 import subprocess
@@ -233,7 +234,9 @@ class TestFaults:
     def test_what_kills_every_worker_comes_to_an_end(self, both: Runs) -> None:
         result = both.result(lambda: os.kill(os.getpid(), signal.SIGKILL))
         assert isinstance(result.error, WorkerLost)
-        assert "died while it ran the node" in str(result.error)
+        assert re.fullmatch(r"the Dask worker tcp://\S+ died (while|before) it ran the node", str(result.error))
+        result = both.result(lambda: 1)  # also where there is no worker just now
+        assert result.value == 1 or isinstance(result.error, WorkerLost)
 
 
 @pytest.fixture
@@ -264,6 +267,8 @@ class TestTheCluster:
         assert time.monotonic() - began < 5
 
     def test_one_without_workers_is_not_waited_for_for_ever(self, tmp_path: Path, other: DaskCluster) -> None:
+        with runs(tmp_path, "first", address=other.address):
+            pass  # now there is one
         with runs(tmp_path, address=other.address, wait_for_workers="1s") as made:
             other.processes[1].kill()
             eventually(lambda: made.executor.capacity.cpus == 0)

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from flowpipe import history
 from flowpipe.errors import UsageError
 from flowpipe.history import NodeRow, RunDetail, RunRow, StepRow
 from flowpipe.ledger import Ledger, new_run_id
@@ -432,3 +433,24 @@ def test_reading_the_ledger_imports_nothing_heavy(ledger: Ledger, path: Path) ->
     """)
     read = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True)
     assert read.stdout == "[] 1 set()\n"
+
+
+def test_a_ledger_of_an_older_flowpipe_is_read_and_goes_on(ledger: Ledger, path: Path) -> None:
+    path.parent.mkdir(exist_ok=True)
+    nodes = "CREATE TABLE nodes (run TEXT, pipeline TEXT, slice TEXT, node TEXT, started_at TEXT, seconds REAL,"
+    nodes += " attempts INT, outcome TEXT, rows INT, PRIMARY KEY (run, pipeline, slice, node)) WITHOUT ROWID"
+    with sqlite3.connect(path) as connection:
+        for statement in history.TABLES.split(";"):
+            connection.execute(nodes if "TABLE nodes" in statement else statement)
+        connection.execute("PRAGMA user_version = 1")
+        for record in WHOLE_RUN:
+            if not isinstance(record, NodeEnded):
+                history.store(connection, record)
+    (step,) = [step for step in ledger.run("last").steps if step.nodes]
+    assert {node.worker for node in step.nodes} == {None}
+    other = "20261123-000000-0000"
+    ledger.write(started(other, at(60)))
+    ledger.write(StepStarted(other, "p", "all", at(61), "why"))
+    ledger.write(NodeEnded(other, "p", "all", "n", at(62), 1, 1, "done", worker="pid 7 on here", warning="mind"))
+    (step,) = ledger.run(other).steps
+    assert [(node.worker, node.warning) for node in step.nodes] == [("pid 7 on here", "mind")]

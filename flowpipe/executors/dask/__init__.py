@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -72,7 +72,7 @@ class Dask:
         self._given: dict[int, Future] = {}
         # Talking to the cluster takes a while: the queue's thread does not wait for it, nor Dask's own for a value.
         self._talks = ThreadPoolExecutor(4, thread_name_prefix="flowpipe-dask")
-        self._cluster = Cluster(options, site, self._lose)
+        self._cluster = Cluster(options, site, self._lose, self._seen)
         self.shares_disk = self._cluster.shares_disk
         self._cluster.client.subscribe_topic(attempt.TOPIC, self._told)
 
@@ -249,6 +249,18 @@ class Dask:
             f"Dask could not run the node: {type(error).__name__}: {error}",
             hint="look into the log of its workers; they need the packages that this process has",
         )
+
+    def _seen(self, workers: Collection[str]) -> None:
+        """Find calls whose worker died before they began: Dask waits for it, if there was no other at that moment."""
+        lost = {key: call for key, call in list(self._pending.items()) if call.place and call.place not in workers}
+        if not lost:
+            return
+        client = self._cluster.client
+        busy = {key for keys in client.processing().values() for key in keys}
+        for key, call in lost.items():
+            if key not in busy and call.future and call.future.status == "pending":
+                self._fail(key, WorkerLost(f"the Dask worker {call.place} died before it ran the node"))
+                client.cancel([call.future])
 
     def _lose(self, error: ClusterLost) -> None:
         for key in list(self._pending):

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from tempfile import NamedTemporaryFile
@@ -40,12 +40,22 @@ class Worker:
 
 
 class Cluster:
-    """A cluster and our client of it; `lost` is called once, when nothing will run there any more."""
+    """A cluster and our client of it.
+
+    `lost` is called once, when nothing will run there any more; `seen` again and again with the workers of the moment.
+    """
 
     client: Client
 
-    def __init__(self, options: DaskOptions, site: Site, lost: Callable[[ClusterLost], None]) -> None:
+    def __init__(
+        self,
+        options: DaskOptions,
+        site: Site,
+        lost: Callable[[ClusterLost], None],
+        seen: Callable[[Collection[str]], None],
+    ) -> None:
         self._lost = lost
+        self._tell = seen
         self._patience = duration(options.wait_for_workers).total_seconds()
         self._closing = threading.Event()
         self._is_own = not options.address
@@ -177,6 +187,8 @@ class Cluster:
                 self._workers = self._seen()
             if self._workers:
                 last_seen = time.monotonic()
+                with suppress(Exception):  # of a cluster that goes just now: the next look tells
+                    self._tell(self._workers)
             elif time.monotonic() - last_seen > self._patience:
                 problem = joining.no_workers(self.address, self._patience)
                 self.lose(problem.message, problem.hint or "")
