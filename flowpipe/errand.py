@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -36,7 +36,7 @@ from flowpipe.importer import Importer
 from flowpipe.modules import ProjectCode
 from flowpipe.partition import Slice
 from flowpipe.plan import Step
-from flowpipe.records import NodeEnded, Record
+from flowpipe.records import Record
 from flowpipe.running import RetryConfig
 from flowpipe.step import run_step
 from flowpipe.stop import Stop
@@ -107,6 +107,7 @@ class Errands:
         return bool(getattr(self._shop.catalog.adapter(dataset), "driver_only", False))
 
     def _sent(self, step: Step, shop: Workshop) -> Returned:
+        shop.scratch.mkdir(parents=True, exist_ok=True)  # by which a worker knows that it sees our disk
         errand = Errand(self._project, step.bound.name, step.slice, shop.run, shop.run_time, shop.scratch, shop.force)
         # Nodes are tried again over there; only a worker that died is begun anew.
         retry = RetryConfig(attempts=step.bound.config.retry.attempts, errors=[])
@@ -128,12 +129,10 @@ class Errands:
 
 def perform(errand: Errand) -> Returned:
     """Run a step on a worker."""
+    if not errand.scratch.is_dir():
+        return Returned(TravellingError.of(_blind(errand)), ())
     configuration, code, importer = _opened(errand.project)
     records: list[Record] = []
-
-    def emit(record: Record) -> None:
-        records.append(replace(record, worker=label()) if isinstance(record, NodeEnded) else record)
-
     catalog = Catalog(configuration)
     site = Site(errand.run, errand.scratch, importer)
     executor = create(ExecutorConfig(type="threads"), configuration, site)
@@ -143,11 +142,11 @@ def perform(errand: Errand) -> Returned:
         configuration=configuration,
         code=code,
         catalog=catalog,
-        scheduler=Scheduler(executor),
+        scheduler=Scheduler(executor, label()),
         checkpoints=Checkpoints.of(configuration, force=errand.force),
         scratch=errand.scratch,
         force=errand.force,
-        emit=emit,
+        emit=records.append,
         stop=Stop(),
         hooks=HookPool(str),
     )
@@ -177,6 +176,14 @@ def _bound(project: bytes, name: str) -> Bound:
     graph = pipeline.load(name, code, configuration.pipelines[name])
     written = frozenset(name for each in configuration.pipelines.values() for name in each.writes.values())
     return Binder(name, configuration, Catalog(configuration), code, graph, written).bind()
+
+
+def _blind(errand: Errand) -> FlowpipeError:
+    """The error of a worker that came later than those which were asked whether they see the driver's disk."""
+    return FlowpipeError(
+        f"a step of {errand.pipeline} came to {label()}, which does not see {errand.scratch} of the driver",
+        hint="share the project's folder with every worker under the same path",
+    )
 
 
 def _told(step: Step, failure: Failure) -> FlowpipeError:

@@ -27,6 +27,7 @@ from flowpipe.partition import Slice
 from flowpipe.plan import Plan
 from flowpipe.preview import Shown
 from flowpipe.publishing import Publisher
+from flowpipe.reach import out_of_reach
 from flowpipe.records import Record
 from flowpipe.roots import find_root, ledger_path, profile_state
 from flowpipe.run import Runner, RunResult, locked
@@ -84,7 +85,9 @@ class Project:
             ConfigError: all problems of all pipelines.
         """
         hide = partial(redact, secrets=self.configuration.secrets)
-        return in_order(note.hidden(hide) for bound in self.check().values() for note in bound.notes)
+        bounds = self.check().values()
+        notes = [note for bound in bounds for note in bound.notes]
+        return in_order(note.hidden(hide) for note in (*notes, *out_of_reach(self.configuration, bounds)))
 
     def plan(self, selection: Selection = EVERYTHING, *, now: datetime | None = None) -> Plan:
         """What a run would do, and why.

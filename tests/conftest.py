@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from flowpipe.testing import servers
+from tests.clusters import dask_cluster, ray_cluster
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,35 @@ def s3_server() -> Iterator[servers.S3Server]:
     """A real S3 server for the whole session."""
     with servers.s3() as server:
         yield server
+
+
+EXECUTORS = ("sync", "threads", "processes", "dask", "ray")
+
+
+@pytest.fixture(scope="session")
+def dask_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A scheduler and two workers for the whole session; no test harms them."""
+    with dask_cluster(tmp_path_factory.mktemp("dask-cluster")) as cluster:
+        yield cluster.address
+
+
+@pytest.fixture(scope="session")
+def ray_address() -> Iterator[str]:
+    """A head and a second node for the whole session; no test harms them."""
+    with ray_cluster() as cluster:
+        yield cluster.address
+
+
+@pytest.fixture
+def executor_yaml(request: pytest.FixtureRequest) -> Callable[[str], str]:
+    """An executor of this name, two calls at once, as a profile has it; Dask and Ray are clusters that run."""
+
+    def yaml(name: str) -> str:
+        if name in {"dask", "ray"}:
+            return f'{{type: {name}, address: "{request.getfixturevalue(f"{name}_address")}"}}'
+        return f"{{type: {name}}}" if name == "sync" else f"{{type: {name}, workers: 2}}"
+
+    return yaml
 
 
 MINIMAL = {

@@ -160,13 +160,14 @@ class Prospect:
     """What can be told of an executor before it starts.
 
     `most` is what it can ever have, None where only the running cluster knows. `overdue` is what becomes of a node that
-    it cannot stop at its timeout.
+    it cannot stop at its timeout. `elsewhere` is the address of workers that are on other machines.
     """
 
     name: str
     isolated: bool
     most: Resources | None
     overdue: str
+    elsewhere: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,15 +220,18 @@ def problems(config: ExecutorConfig, configuration: Configuration) -> tuple[Prob
 def prospect(config: ExecutorConfig, configuration: Configuration) -> Prospect | None:
     """What can be told of an executor that is not started; None where something is wrong with it.
 
-    Its class may have `most(options)`, which gives `Resources` or None, and a text `overdue`.
+    Its class may have `most(options)`, which gives `Resources` or None, `elsewhere(options)`, and a text `overdue`.
     """
     try:
         options = _options(config, configuration)
     except ConfigError:
         return None
     kind = _class(config, configuration)
-    is_known = hasattr(kind, "most") and configuration.is_resolved("executor")
-    return Prospect(config.type, kind.isolated, kind.most(options) if is_known else None, getattr(kind, "overdue", ""))
+    told = {
+        name: getattr(kind, name)(options) if hasattr(kind, name) and configuration.is_resolved("executor") else None
+        for name in ("most", "elsewhere")
+    }
+    return Prospect(config.type, kind.isolated, overdue=getattr(kind, "overdue", ""), **told)
 
 
 def create(config: ExecutorConfig, configuration: Configuration, site: Site) -> Executor:

@@ -49,11 +49,13 @@ class Run:
         *,
         executor: Executor,
         capacity: Capacity,
+        here: str | None = None,
     ) -> None:
         self._values = dict(given)
         self._wanted = wanted
         self._executor = executor
         self._capacity = capacity
+        self._own_name = here
         self._watch = watch
         self._tasks: dict[str, Task] = {}
         self._missing: dict[str, int] = {}
@@ -211,7 +213,7 @@ class Run:
 
     def _end(self, task: Task, result: Result, value: Any, error: BaseException | None) -> None:
         job = self._jobs.pop(task.node)
-        once = job.attempts == 1
+        once, worker = job.attempts == 1, result.worker or self._own_name
         event = NodeEnd(
             task.node,
             result.started_at if once else job.started_at,
@@ -220,7 +222,7 @@ class Run:
             "failed" if error else "done",
             value,
             error,
-            result.worker,
+            worker,
             result.warning,
         )
         job.context.run(self._watch.progress, event)
@@ -229,7 +231,7 @@ class Run:
             self._hand_on(task, value)
         else:
             item = self._fanouts.item(task.node)
-            self._failures.append(Failure(task.node, error, job.attempts, result.worker, item))
+            self._failures.append(Failure(task.node, error, job.attempts, worker, item))
 
     def _hand_on(self, task: Task, value: Any) -> None:
         if task.expands:

@@ -12,10 +12,14 @@ from flowpipe.executors.task import Task, Watch
 
 
 class Scheduler:
-    """Runs the nodes of steps, each of which may be in a thread of its own, on one executor."""
+    """Runs the nodes of steps, each of which may be in a thread of its own, on one executor.
 
-    def __init__(self, executor: Executor) -> None:
+    `here` is what this process is called, where it is a worker itself.
+    """
+
+    def __init__(self, executor: Executor, here: str | None = None) -> None:
         self.executor = executor
+        self._here = here
         self._capacity = Capacity(executor)
         self._active: dict[Run, None] = {}
 
@@ -30,7 +34,7 @@ class Scheduler:
             NodesFailed: nodes failed.
             Interrupted: Ctrl-C, or what `watch` raised.
         """
-        run = Run(tasks, given, wanted, watch, executor=self.executor, capacity=self._capacity)
+        run = Run(tasks, given, wanted, watch, executor=self.executor, capacity=self._capacity, here=self._here)
         self._active[run] = None
         try:
             return run.values()

@@ -20,13 +20,13 @@ from typing import Any
 
 import polars as pl
 import pytest
-from clusters import DaskCluster, dask_cluster
-from executor_suite import ExecutorSuite
 
 from flowpipe.errors import ConfigError
 from flowpipe.executors import Call, ClusterLost, Executor, Gathered, Remote, Resources, Result, Site, WorkerLost
 from flowpipe.executors.dask import Dask
 from flowpipe.importer import Importer
+from flowpipe.testing import ExecutorSuite
+from tests.clusters import DaskCluster, dask_cluster
 from tests.conftest import ProjectFolder
 
 ONE = Resources()

@@ -12,7 +12,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from executor_suite import ONCE, ExecutorSuite, Log, task
 
 from flowpipe import executors, loading
 from flowpipe.config import Configuration, RetryConfig
@@ -23,6 +22,8 @@ from flowpipe.executors.retry import errors_named
 from flowpipe.executors.scheduler import Scheduler
 from flowpipe.executors.task import NodesFailed, Watch
 from flowpipe.importer import Importer
+from flowpipe.testing import ExecutorSuite
+from flowpipe.testing.tasks import ONCE, Log, task
 from flowpipe.validation import MalformedError
 
 SITE = Site("run", Path("scratch"), Importer("_flowpipe_none", {}))

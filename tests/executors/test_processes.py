@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from executor_suite import ExecutorSuite
 from test_local import configured
 
 from flowpipe import executors, sharedmemory
@@ -28,6 +27,7 @@ from flowpipe.executors.processes import Processes, ProcessesOptions
 from flowpipe.executors.values import pack_function
 from flowpipe.executors.worker import Job
 from flowpipe.importer import Importer
+from flowpipe.testing import ExecutorSuite
 
 BIG = 200_000  # rows that do not fit into a message
 MEMORY = Path("/dev/shm")

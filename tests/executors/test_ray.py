@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,15 +17,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from executor_suite import ExecutorSuite, Log, task
 
-from flowpipe.config import RetryConfig
 from flowpipe.errors import ConfigError
 from flowpipe.executors import ONE_CPU, Call, Executor, NodeEnd, Remote, Resources, Result, Site
 from flowpipe.executors.ray import Ray, failures
 from flowpipe.executors.ray.attempt import entry
 from flowpipe.executors.ray.options import RayOptions
 from flowpipe.importer import Importer
+from flowpipe.testing import ExecutorSuite
+from flowpipe.testing.tasks import Log, task
+from tests.clusters import RayCluster, eventually, kill, ray_cluster, users
 from tests.conftest import ProjectFolder
 
 
@@ -77,25 +73,6 @@ def begun(
     return ticket, wait
 
 
-def users(folder: str) -> list[int]:
-    """The processes that have a file below a folder open."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if any(str(file.readlink()).startswith(folder) for file in (process / "fd").iterdir()):
-                found.append(int(process.name))
-        except OSError:
-            continue
-    return found
-
-
-def eventually(condition: Callable[[], Any], seconds: float = 30) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return bool(condition())
-
-
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ray]:
     """An instance of our own for many tests."""
@@ -106,23 +83,11 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ray]:
 
 class TestLocal(ExecutorSuite):
     many = 300
+    patience = 10.0  # until the worker that was killed is replaced
 
     @pytest.fixture
     def executor(self, local: Ray) -> Iterator[Executor]:
         return local
-
-    def test_one_that_took_too_long_is_tried_again(self, log: Log, tmp_path: Path) -> None:
-        """With more time than in the suite: the worker that was killed must be replaced."""
-
-        def slow_at_first() -> int:
-            if not (tmp_path / "tried").exists():
-                (tmp_path / "tried").touch()
-                time.sleep(60)
-            return 1
-
-        retry = RetryConfig(attempts=2, wait="1ms", errors=["TimeoutError"])
-        assert log.run([task("slow", slow_at_first, retry=retry, timeout=10.0)], "slow") == {"slow": 1}
-        assert [event.attempts for event in log.events if isinstance(event, NodeEnd)] == [2]
 
     def test_modules_of_the_project_are_on_the_workers(self, local: Ray, tmp_path: Path) -> None:
         code = site(tmp_path).code
@@ -300,84 +265,15 @@ print(folder)
         assert not Path(folder).exists()
 
 
-@dataclass
-class RealCluster:
-    """A head with one CPU, and a second node with one, on this machine."""
-
-    folder: Path
-    address: str
-    head: subprocess.Popen[str]
-    second: subprocess.Popen[str]
-
-
-def free_port() -> int:
-    with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
-        return int(door.getsockname()[1])
-
-
-def ray_start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """`ray start`, and all that it starts, as one group of processes."""
-    quick = {
-        "RAY_AUTH_MODE": "disabled",
-        "RAY_health_check_period_ms": "500",
-        "RAY_health_check_failure_threshold": "2",
-    }
-    command = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--num-cpus=1", "--disable-usage-stats"]
-    log = folder / f"start{len(list(folder.glob('start*')))}.log"
-    file = log.open("w")
-    node = subprocess.Popen(
-        [*command, *arguments, "--object-store-memory=200000000"],
-        env=os.environ | quick,
-        stdout=file,
-        stderr=file,
-        text=True,
-        start_new_session=True,
-    )
-    file.close()
-    assert eventually(lambda: "Ray runtime started" in log.read_text(), 60)
-    return node
-
-
-def kill(node: subprocess.Popen[str]) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(node.pid, signal.SIGKILL)
-    node.wait()
-
-
-def clear(folder: Path) -> None:
-    """End what the group's death has not ended, and delete its files."""
-    for process in users(f"{folder}/"):
-        with suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def running_cluster() -> Iterator[RealCluster]:
-    folder, port = Path(tempfile.mkdtemp(prefix="fp-ray-", dir="/tmp")), free_port()
-    nodes = []
-    try:
-        nodes.append(
-            ray_start(folder, "--head", f"--port={port}", f"--temp-dir={folder}/ray", "--include-dashboard=false")
-        )
-        nodes.append(ray_start(folder, f"--address=127.0.0.1:{port}", "--node-ip-address=127.0.0.2"))
-        yield RealCluster(folder, f"127.0.0.1:{port}", *nodes)
-    finally:
-        for node in nodes:
-            kill(node)
-        clear(folder)
-
-
 @pytest.fixture
-def cluster() -> Iterator[RealCluster]:
+def cluster() -> Iterator[RayCluster]:
     """A real cluster of two nodes, which a test may kill."""
-    with running_cluster() as running:
+    with ray_cluster() as running:
         yield running
 
 
 class TestRealCluster:
-    def test_what_dies_is_told_and_what_is_others_stays(self, cluster: RealCluster, tmp_path: Path) -> None:
+    def test_what_dies_is_told_and_what_is_others_stays(self, cluster: RayCluster, tmp_path: Path) -> None:
         """One cluster for all of it, for starting one takes long."""
         text = """
 import ray

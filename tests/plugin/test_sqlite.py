@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,18 +49,8 @@ class TestSQLite(AdapterSuite):
 
 
 @pytest.fixture
-def installed(tmp_path: Path) -> str:
-    """PYTHONPATH of a place where the plug-in is installed: what an installer writes, without one and its network."""
-    project = tomllib.loads((HERE / "pyproject.toml").read_text())["project"]
-    info = tmp_path / "site" / f"flowpipe_sqlite-{project['version']}.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
-    points = [
-        f"[{group}]\n" + "\n".join(f"{name} = {target}" for name, target in entries.items())
-        for group, entries in project["entry-points"].items()
-    ]
-    (info / "entry_points.txt").write_text("\n".join(points))
-    return os.pathsep.join([str(info.parent), str(HERE), os.environ.get("PYTHONPATH", "")])
+def installed(install: Callable[[Path], str]) -> str:
+    return install(HERE)
 
 
 def test_a_project_uses_it_through_the_command(empty_project: Callable[[dict[str, str]], Any], installed: str) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import Finished, ProjectFolder
-
-EXECUTORS = ["sync", "threads"]
+from tests.conftest import EXECUTORS, Finished, ProjectFolder
 
 JOURNAL = '''
     import json
@@ -59,8 +58,17 @@ DOUBLED = """
 
 
 @pytest.fixture(params=EXECUTORS)
-def executor(request: pytest.FixtureRequest) -> str:
-    return f"executor.type={request.param}"
+def executor(request: pytest.FixtureRequest, project: ProjectFolder, executor_yaml: Callable[[str], str]) -> str:
+    """What `--set` is given; the profile says the rest."""
+    name = str(request.param)
+    profile = (project.path / "conf/profiles/dev.yml").read_text()
+    project.write({"conf/profiles/dev.yml": f"{profile}executor: {executor_yaml(name)}\n"})
+    return f"executor.type={name}"
+
+
+def travelling(executor: str) -> float:
+    """Seconds that a node may take besides its own: the first one's worker process may have to start."""
+    return 0.0 if executor.endswith(("sync", "threads")) else 5.0
 
 
 def nodes(text: str) -> dict[str, str]:
@@ -113,8 +121,8 @@ class TestCalls:
         ]  # fmt: skip
         ended = {entry["node"]: entry for entry in of(entries, "post")}
         assert all(entry["success"] and entry["gives"] and not entry["error"] for entry in ended.values())
-        assert 0.3 <= ended["rows"]["seconds"] < 0.55
-        assert 0.6 <= ended["slow"]["seconds"] < 0.85
+        assert 0.3 <= ended["rows"]["seconds"] < 0.55 + travelling(executor)
+        assert 0.6 <= ended["slow"]["seconds"] < 0.85 + travelling(executor)
         (start,), (end,) = of(entries, "pre_graph"), of(entries, "post_graph")
         assert (start["wanted"], start["path"]) == (["doubled"], ["doubled", "rows", "slow"])
         assert start["run"].endswith("/double/all")
@@ -341,8 +349,8 @@ class TestOpenTelemetry:
             "in left": "left",
             "in right": "right",
         }
-        assert 0.4 <= spans["left"][1] < 0.59
-        assert 0.6 <= spans["right"][1] < 0.85
+        assert 0.4 <= spans["left"][1] < 0.59 + travelling(executor)
+        assert 0.6 <= spans["right"][1] < 0.85 + travelling(executor)
         assert spans[graph][1] >= max(spans["left"][1], spans["right"][1])
         assert {spans[name][2] for name in (graph, "left", "right", "slow", "doubled")} == {"OK"}
 

@@ -18,6 +18,7 @@ from flowpipe.errors import FlowpipeError
 from flowpipe.executors import Call, ClusterLost, Gathered, Remote, Resources, Result, Site, WorkerLost
 from flowpipe.executors.dask.cluster import Cluster
 from flowpipe.executors.dask.options import DaskOptions
+from flowpipe.executors.machines import host_of, is_here
 from flowpipe.executors.values import pack_argument, pack_function
 from flowpipe.executors.worker import Ended, Job, trace_parent
 
@@ -82,6 +83,12 @@ class Dask:
             return None
         gpus = options.options.get("resources", {}).get("GPU", 0)
         return Resources(options.workers * options.threads_per_worker, float("inf"), gpus)
+
+    @staticmethod
+    def elsewhere(options: DaskOptions) -> str | None:
+        """The scheduler's address, unless it is one of this machine's."""
+        address = options.address
+        return address if address and not is_here(host_of(address)) else None
 
     @property
     def capacity(self) -> Resources:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -138,7 +137,7 @@ class Cluster:
         """Leave it; end it, if it is ours."""
         self._closing.set()
         if self.error:
-            self._silence.level_after = logging.CRITICAL + 1
+            self._silence.lasts = True
         self._leaving.close()
 
     @contextmanager

@@ -31,20 +31,27 @@ _NO_DASHBOARD = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
 
 @dataclass
 class Silence:
-    """How loud Dask may be again afterwards: one that was lost still complains when nobody listens any more."""
+    """Whether Dask stays silent afterwards: one that was lost still complains when nobody listens any more."""
 
-    level_after: int
+    lasts: bool = False
+
+
+# Dask's client has a level of its own.
+_LOGGERS = ("distributed", "distributed.client")
 
 
 @contextmanager
 def quiet() -> Iterator[Silence]:
     """Without Dask's own words, which would be a wall of lines beside our error; at the level of debug they stay."""
-    log = logging.getLogger("distributed")
-    silence = Silence(log.level)
-    if not log.isEnabledFor(logging.DEBUG):
-        log.setLevel(logging.CRITICAL + 1)
+    logs = [logging.getLogger(name) for name in _LOGGERS]
+    silence, before = Silence(), [log.level for log in logs]
+    if not logs[0].isEnabledFor(logging.DEBUG):
+        for log in logs:
+            log.setLevel(logging.CRITICAL + 1)
     yield silence
-    log.setLevel(silence.level_after)
+    if not silence.lasts:
+        for log, level in zip(logs, before, strict=True):
+            log.setLevel(level)
 
 
 @contextmanager

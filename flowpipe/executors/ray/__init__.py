@@ -21,6 +21,7 @@ from pydantic import BaseModel
 
 from flowpipe.errors import FlowpipeError
 from flowpipe.executors import Call, Gathered, Remote, Resources, Result, Site
+from flowpipe.executors.machines import host_of, is_here
 from flowpipe.executors.ray.attempt import Place, entry, parts_of
 from flowpipe.executors.ray.cluster import Cluster
 from flowpipe.executors.ray.failures import gone, told
@@ -61,7 +62,7 @@ class Ray:
     def __init__(self, options: RayOptions, site: Site) -> None:
         self._version = version("flowpipe-etl")
         self._cluster = Cluster(options)
-        self.shares_disk = self._cluster.is_local
+        self.shares_disk = self._cluster.is_local or self._cluster.sees(site.scratch)
         self._function = self._made(site)
         self._tickets = itertools.count()
         self._pending: dict[int, _Pending] = {}
@@ -76,6 +77,12 @@ class Ray:
         """What an instance of our own has; a cluster is asked when a node needs it."""
         gpus = options.options.get("num_gpus", math.inf)
         return Resources(options.workers, math.inf, gpus) if options.address == "local" else None
+
+    @staticmethod
+    def elsewhere(options: RayOptions) -> str | None:
+        """The head's address, unless it is one of this machine's."""
+        address = options.address
+        return address if address not in {"local", "auto"} and not is_here(host_of(address)) else None
 
     @property
     def capacity(self) -> Resources:

@@ -13,14 +13,17 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from flowpipe.errors import ConfigError, Problem
 from flowpipe.executors import Resources
+from flowpipe.executors.machines import is_here
 from flowpipe.executors.ray.instance import Folder
 from flowpipe.executors.ray.options import RayOptions
 
 _PATIENCE = 5
+_LOOK = 30
 # A head with fault tolerance may start again meanwhile; one of our own does not.
 _SILENCE = 8.0
 _SILENCE_OF_OURS = 2.0
@@ -89,6 +92,23 @@ class Cluster:
         return ", ".join(
             f"{node.cpus:g} CPUs, {node.memory / 1e9:.1f} GB and {node.gpus:g} GPUs" for node in dict.fromkeys(nodes)
         )
+
+    def sees(self, folder: Path) -> bool:
+        """Whether every node finds a folder where we have it."""
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        nodes: Any = ray.nodes  # untyped
+        there = [node["NodeID"] for node in nodes() if node["Alive"] and not is_here(node["NodeManagerAddress"])]
+        if there:
+            folder.mkdir(parents=True, exist_ok=True)
+        look = ray.remote(num_cpus=0, max_retries=0)(os.path.exists)
+        try:
+            strategies = [NodeAffinitySchedulingStrategy(node, soft=False) for node in there]
+            asked = [look.options(scheduling_strategy=each).remote(str(folder)) for each in strategies]
+            return all(ray.get(asked, timeout=_LOOK))
+        except Exception:  # noqa: BLE001 - what cannot be found out is not so
+            return False
 
     def is_there(self) -> bool:
         """Whether head and local node have answered lately; asks them."""
