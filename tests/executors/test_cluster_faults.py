@@ -44,6 +44,7 @@ NODE = """
         while plan == "sleep":
             (HERE / "beat").touch()
             time.sleep(0.1)
+            plan = (HERE / "plan").read_text()
 
 
     def doubled(numbers: pl.{frame}, factor: int) -> pl.{frame}:
@@ -152,7 +153,9 @@ def test_a_signal_to_the_driver(
     else:
         assert (done.code, done.err) == (128 + number, INTERRUPTED)
         assert "cancelled" in project.flowpipe("show", "last").out
-    assert eventually(lambda: not beats(project), 20)
+    # A Dask cluster of others' hears that its client is gone, but nobody ends the node that runs there.
+    if (executor, number) != ("dask", signal.SIGKILL):
+        assert eventually(lambda: not beats(project), 20)
     (project.path / "plan").write_text("nothing")
     done = project.flowpipe("run")
     assert (done.code, done.err, published(project)) == (0, "", RIGHT)

@@ -17,10 +17,11 @@ def told(error: BaseException, address: str, version: str) -> BaseException:
         return _unusable(cause or error, version)
     if isinstance(error, of_ray.LocalRayletDiedError):
         return gone(address)
+    kind = type(error).__name__
     for kinds, text in (
         (of_ray.OutOfMemoryError, "Ray killed its worker process, because the memory of its machine ran out"),
         ((of_ray.WorkerCrashedError, of_ray.NodeDiedError, of_ray.TaskCancelledError), "its worker process died"),
-        (of_ray.ObjectLostError, "a value was lost with the Ray node that held it, and could not be made again"),
+        (of_ray.ObjectLostError, f"a value was lost with the Ray node that held it, and is not made again ({kind})"),
     ):
         if isinstance(error, kinds):
             return WorkerLost(text)
