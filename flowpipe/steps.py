@@ -72,32 +72,32 @@ class Steps:
         self._running: dict[str, Step] = {}
         self._waiting: list[_Waiting] = []
         self._events: SimpleQueue[Record | _Ended] = SimpleQueue()
-        self._error: Exception | None = None
+        self._errors: dict[int, Exception] = {}
 
     def run(self, steps: Sequence[Step]) -> None:
         """Run every step, and publish what is decided before anything that could read it.
 
         Raises:
-            FlowpipeError: the first thing that went wrong; nothing was started since, and steps that were decided are
-                published all the same.
+            FlowpipeError: what went wrong with the first step of the plan that failed; nothing was started since, and
+                steps that were decided are published all the same.
         """
         self.planned, pending = len(steps), deque(steps)
         self._place = {step.name: place for place, step in enumerate(steps)}
         errands = Errands(self._shop, steps)
         try:
-            while self._running or (pending and not self._error):
+            while self._running or (pending and not self._errors):
                 self._shop.stop.check()
-                while not self._error and (step := self._next(pending)):
+                while not self._errors and (step := self._next(pending)):
                     self._start(step, errands)
                 self._take()
-                self._publish(self._due(pending[0] if pending and not self._error else None))
+                self._publish(self._due(pending[0] if pending and not self._errors else None))
         except BaseException as error:
             self._give_up(error)
             raise
         finally:
             self._publish(self._waiting)
-        if self._error:
-            raise self._error
+        if self._errors:
+            raise self._errors[min(self._errors)]
 
     def _next(self, pending: deque[Step]) -> Step | None:
         """Take the first step that may begin; None: none may now."""
@@ -109,7 +109,7 @@ class Steps:
                 if any(_waits_for(step, other.step) for other in self._waiting):
                     self._publish(self._waiting)
                 pending.remove(step)
-                return None if self._error else step
+                return None if self._errors else step
             before.append(step)
         return None
 
@@ -176,7 +176,7 @@ class Steps:
         self._end(step, seconds, outcome, None, self._shop.redact(str(error)))
         if error is not caught:
             error.__cause__ = caught.__cause__
-        self._error = self._error or error
+        self._errors[self._place[step.name]] = error
 
     @property
     def _oldest(self) -> float:
@@ -217,7 +217,7 @@ class Steps:
                     self._shop.catalog.adapter(publication.dataset).discard(publication.staged)
 
     def _publish(self, due: Sequence[_Waiting]) -> None:
-        """Publish decided steps; the first that could not be is what went wrong."""
+        """Publish decided steps; whatever is refused fails its own step."""
         if not due:
             return
         waiting = sorted(due, key=lambda each: self._place[each.step.name])
@@ -231,7 +231,8 @@ class Steps:
                 shutil.rmtree(each.result.scratch, ignore_errors=True)
             told = self._shop.redact(str(error)) if error else None
             self._end(each.step, each.seconds + share, outcome_of(error), None, told)
-            self._error = self._error or error
+            if error:
+                self._errors[self._place[each.step.name]] = error
 
     def _end(
         self, step: Step, seconds: float, outcome: Outcome, reason: str | None = None, error: str | None = None

@@ -120,8 +120,8 @@ def ray_start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     """`ray start`, and all that it starts, as one group of processes."""
     quick = {
         "RAY_AUTH_MODE": "disabled",
-        "RAY_health_check_period_ms": "500",
-        "RAY_health_check_failure_threshold": "2",
+        "RAY_health_check_period_ms": "1000",
+        "RAY_health_check_failure_threshold": "5",
     }
     command = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--num-cpus=1", "--disable-usage-stats"]
     log = folder / f"start{len(list(folder.glob('start*')))}.log"

@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from flowpipe.errors import FlowpipeError
-from flowpipe.executors import Call, Gathered, Remote, Resources, Result, Site
+from flowpipe.executors import Call, Gathered, Remote, Resources, Result, Site, WorkerLost
 from flowpipe.executors.machines import host_of, is_here
 from flowpipe.executors.ray.attempt import Place, entry, parts_of
 from flowpipe.executors.ray.cluster import Cluster
@@ -222,7 +222,10 @@ class Ray:
                 pending.done(_failed(self._lost, pending.at))
 
     def _told(self, error: BaseException) -> BaseException:
-        return told(error, self._cluster.address, self._version)
+        found = told(error, self._cluster.address, self._version)
+        if isinstance(found, WorkerLost):
+            self._given.clear()  # so that the next attempt brings what was given anew, if it was that
+        return found
 
 
 def _takes(resources: Resources) -> dict[str, float]:
