@@ -315,7 +315,10 @@ os._exit(0)  # as a notebook that Ray ends in its own time
             assert [next(lines).strip() for _ in range(6)] == ["2.0 False", "42", "False", "1", "True", "made"]
             kill(cluster.second)
             print("go on", file=driver.stdin, flush=True)
-            assert [next(lines).strip() for _ in range(2)] == ["499999500000 None", "begun"]
+            # Ray makes it again; where it gives that up, as on a machine that is too busy, it is told as lost.
+            again, then = (next(lines).strip() for _ in range(2))
+            assert again == "499999500000 None" or again.startswith("None a value was lost with the Ray node")
+            assert then == "begun"
             kill(cluster.head)
             out, err = driver.communicate(timeout=60)
         gone, hint, in_time = out.splitlines()
