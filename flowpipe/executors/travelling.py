@@ -88,7 +88,7 @@ def _kin(error: BaseException) -> list[type]:
 
 def _pickled(error: BaseException) -> bytes | None:
     """The exception without causes, in the first way that gives the same again: many classes pickle wrongly."""
-    ways: tuple[Callable[[BaseException], Any], ...] = (lambda each: each, _Bare)
+    ways: tuple[Callable[[BaseException], Any], ...] = (lambda each: each, _Called, _Bare)
     for way in ways:
         try:
             data: bytes = cloudpickle.dumps(way(error), protocol=5)
@@ -98,6 +98,16 @@ def _pickled(error: BaseException) -> bytes | None:
         except Exception:  # noqa: BLE001, S112 - whatever a class of the user's raises; the next way is tried
             continue
     return None
+
+
+class _Called:
+    """Pickles as an exception that is made again of its arguments, whatever others have made of its pickling."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self._error), self._error.args, vars(self._error) or None
 
 
 class _Bare:

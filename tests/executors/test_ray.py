@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import signal
@@ -270,6 +271,14 @@ def cluster() -> Iterator[RayCluster]:
     """A real cluster of two nodes, which a test may kill."""
     with ray_cluster() as running:
         yield running
+
+
+def test_the_environment_stays_as_it_was(tmp_path: Path) -> None:
+    """What Ray puts there, such as how it is spoken to, would reach the next command that this process starts."""
+    importlib.import_module("ray")  # which puts something there itself
+    before = {name for name in os.environ if name.startswith("RAY_")}
+    Ray(RayOptions(workers=1), site(tmp_path)).close()
+    assert {name for name in os.environ if name.startswith("RAY_")} == before
 
 
 class TestRealCluster:

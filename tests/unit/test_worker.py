@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
+from tblib import pickling_support
 
 from flowpipe.errors import ConfigError, DataError, FlowpipeError, Interrupted, NodeError, Problem, Where
 from flowpipe.executors import Gathered, worker
@@ -60,6 +61,10 @@ class Holds(ConnectionError):
 
 
 class Grumpy(UnicodeDecodeError):
+    def __init__(self, *parts: Any, wants: bool) -> None:
+        del wants
+        super().__init__(*parts)
+
     def __reduce__(self) -> Any:
         raise ValueError("never")
 
@@ -125,7 +130,10 @@ class TestErrors:
         ],
         ids=lambda error: type(error).__name__,
     )
-    def test_they_are_the_same_again(self, error: BaseException) -> None:
+    @pytest.mark.parametrize("others", [False, True])
+    def test_they_are_the_same_again(self, error: BaseException, others: bool) -> None:
+        if others:  # as Dask does, for all that pickles in its process
+            pickling_support.install(type(error))
         found = again(error)
         assert (type(found), str(found), repr(found)) == (type(error), str(error), repr(error))
         assert vars(found).get("code") == vars(error).get("code")
@@ -135,7 +143,7 @@ class TestErrors:
         [
             (Holds(), ConnectionError, "the line is dead"),
             (
-                Grumpy("utf-8", b"\xff", 0, 1, "bad byte"),
+                Grumpy("utf-8", b"\xff", 0, 1, "bad byte", wants=True),
                 UnicodeDecodeError,
                 "'utf-8' codec can't decode byte 0xff in position 0: bad byte",
             ),

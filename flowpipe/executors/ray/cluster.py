@@ -131,6 +131,9 @@ class Cluster:
         leaving.join(20)
         if self._folder:
             self._folder.remove()
+        # How it spoke to this cluster must not decide how what we start speaks to another.
+        for name in [name for name in os.environ if name.startswith("RAY_") and name not in self._environment]:
+            del os.environ[name]
 
     def _nodes(self) -> tuple[Resources, ...]:
         import ray
@@ -149,6 +152,7 @@ class Cluster:
         import ray
 
         settings: dict[str, Any] = {"log_to_driver": True, "logging_level": logging.CRITICAL, **options.options}
+        self._environment = frozenset(os.environ)
         address = _found(options.address)
         if address == "local":
             self._folder = Folder()
