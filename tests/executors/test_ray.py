@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import signal
@@ -275,10 +274,20 @@ def cluster() -> Iterator[RayCluster]:
 
 def test_the_environment_stays_as_it_was(tmp_path: Path) -> None:
     """What Ray puts there, such as how it is spoken to, would reach the next command that this process starts."""
-    importlib.import_module("ray")  # which puts something there itself
-    before = {name for name in os.environ if name.startswith("RAY_")}
-    Ray(RayOptions(workers=1), site(tmp_path)).close()
-    assert {name for name in os.environ if name.startswith("RAY_")} == before
+    text = """
+import ray  # which puts something there itself
+
+def rays():
+    return {name for name in os.environ if name.startswith("RAY_")}
+
+before = rays()
+executor = Ray(RayOptions(workers=1), site(Path.cwd()))
+print(one(executor, lambda: 1).value, flush=True)
+executor.close()
+print(sorted(rays() - before))
+"""
+    out, err = script(text, folder=tmp_path).communicate(timeout=120)
+    assert (out.splitlines(), err) == (["1", "[]"], "")
 
 
 class TestRealCluster:
