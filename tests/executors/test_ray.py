@@ -160,9 +160,11 @@ class TestLocal(ExecutorSuite):
 def script(text: str, *arguments: str, folder: Path, **env: str) -> subprocess.Popen[str]:
     """A Python process that is a driver."""
     (folder / "driver.py").write_text(f"{SCRIPT}\n{text}")
+    # An instance that lives in this process has put there how it is spoken to.
+    own = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     return subprocess.Popen(
         [sys.executable, str(folder / "driver.py"), *arguments],
-        env=os.environ | env,
+        env=own | env,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -333,10 +335,7 @@ os._exit(0)  # as a notebook that Ray ends in its own time
             assert [next(lines).strip() for _ in range(6)] == ["2.0 False", "42", "False", "1", "True", "made"]
             kill(cluster.second)
             print("go on", file=driver.stdin, flush=True)
-            # Ray makes it again; where it gives that up, as on a machine that is too busy, it is told as lost.
-            again, then = (next(lines).strip() for _ in range(2))
-            assert again == "499999500000 None" or again.startswith("None a value was lost with the Ray node")
-            assert then == "begun"
+            assert [next(lines).strip() for _ in range(2)] == ["499999500000 None", "begun"]
             kill(cluster.head)
             out, err = driver.communicate(timeout=60)
         gone, hint, in_time = out.splitlines()
