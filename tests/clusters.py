@@ -100,6 +100,22 @@ def eventually(condition: Callable[[], Any], seconds: float = 30) -> bool:
     return bool(condition())
 
 
+def note_pid(file: Path) -> Callable[[], None]:
+    """What a node calls to tell which process it runs in."""
+
+    def note() -> None:
+        with file.open("a") as lines:
+            lines.write(f"{os.getpid()}\n")
+
+    return note
+
+
+def written(file: Path) -> list[int]:
+    """The processes that told; a file is there before its first line is."""
+    assert eventually(lambda: file.exists() and file.read_text().endswith("\n"))
+    return [int(line) for line in file.read_text().split()]
+
+
 @dataclass
 class RayCluster:
     """A head with one CPU, and a second node with one, on this machine."""

@@ -26,7 +26,7 @@ from flowpipe.executors import Call, ClusterLost, Executor, Gathered, Remote, Re
 from flowpipe.executors.dask import Dask
 from flowpipe.importer import Importer
 from flowpipe.testing import ExecutorSuite
-from tests.clusters import DaskCluster, dask_cluster
+from tests.clusters import DaskCluster, dask_cluster, note_pid, written
 from tests.conftest import ProjectFolder
 
 ONE = Resources()
@@ -173,19 +173,6 @@ def is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-
-
-def written(file: Path) -> list[int]:
-    eventually(lambda: file.exists() and file.read_text().endswith("\n"), 30)
-    return [int(line) for line in file.read_text().split()]
-
-
-def note_pid(file: Path) -> Callable[[], None]:
-    def note() -> None:
-        with file.open("a") as lines:
-            lines.write(f"{os.getpid()}\n")
-
-    return note
 
 
 class TestFaults:

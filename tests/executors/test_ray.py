@@ -26,7 +26,7 @@ from flowpipe.executors.ray.options import RayOptions
 from flowpipe.importer import Importer
 from flowpipe.testing import ExecutorSuite
 from flowpipe.testing.tasks import Log, task
-from tests.clusters import RayCluster, eventually, kill, ray_cluster, users
+from tests.clusters import RayCluster, eventually, kill, note_pid, ray_cluster, users, written
 from tests.conftest import ProjectFolder
 
 
@@ -131,15 +131,16 @@ class TestLocal(ExecutorSuite):
         "stuck", [lambda: time.sleep(60), lambda: sum(range(10**12))], ids=["asleep", "in C with the GIL"]
     )
     def test_cancel_kills(self, local: Ray, tmp_path: Path, stuck: Callable[[], Any]) -> None:
+        note = note_pid(tmp_path / "pid")
+
         def node() -> None:
-            (tmp_path / "pid").write_text(str(os.getpid()))
+            note()
             stuck()
 
         ticket, _ = begun(local, node)
-        assert eventually((tmp_path / "pid").exists)
-        process = Path("/proc") / (tmp_path / "pid").read_text()
+        (pid,) = written(tmp_path / "pid")
         local.cancel(ticket)
-        assert eventually(lambda: not process.exists(), 10)
+        assert eventually(lambda: not Path(f"/proc/{pid}").exists(), 10)
 
     def test_a_worker_that_is_killed_once(self, log: Log, tmp_path: Path) -> None:
         def node() -> str:
