@@ -10,20 +10,18 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from flowpipe import cleaning, executors, interplay, loading, memory, picking, pipeline, plan, preview, shelf, upkeep
-from flowpipe.binding import Binder
+from flowpipe import assembly, cleaning, executors, loading, memory, picking, plan, preview, shelf, upkeep
 from flowpipe.bound import Bound
 from flowpipe.catalog import Catalog
 from flowpipe.checkpoints import Checkpoints
 from flowpipe.cleaning import Leftover
 from flowpipe.config import Configuration
-from flowpipe.errors import ConfigError, FlowpipeError, Problem, UsageError, in_order, redact, unknown
+from flowpipe.errors import ConfigError, FlowpipeError, Problem, in_order, redact
 from flowpipe.executors.scheduler import Scheduler
 from flowpipe.firing import HookPool
 from flowpipe.intents import Intents
 from flowpipe.ledger import Ledger, new_run_id
 from flowpipe.modules import ProjectCode
-from flowpipe.partition import Slice
 from flowpipe.plan import Plan
 from flowpipe.preview import Shown
 from flowpipe.publishing import Publisher
@@ -75,7 +73,7 @@ class Project:
         """
         if self._bound is None:
             with self._hiding_secrets():
-                self._bound = self._bind()
+                self._bound = assembly.bound(self.configuration, self.catalog, self._code)
         return self._bound
 
     def notes(self) -> tuple[Problem, ...]:
@@ -97,7 +95,7 @@ class Project:
             UsageError: a pipeline or partition of the selection does not exist.
         """
         moment = now or datetime.now(UTC)
-        chosen = self._select(selection, moment)
+        chosen = selection.of(self.check(), moment)
         with self._hiding_secrets():
             return plan.make(chosen, self.catalog, self.configuration, now=moment, force=selection.force)
 
@@ -117,7 +115,7 @@ class Project:
             LockedError: another run holds the lock.
         """
         now = datetime.now(UTC)
-        chosen = self._select(selection, now)
+        chosen = selection.of(self.check(), now)
         with self._alone(wait) as state, Ledger(ledger_path(self.configuration.root)) as ledger:
             ledger.sweep()
 
@@ -160,9 +158,9 @@ class Project:
             NodeError, DataError: a node failed, or an input cannot be read.
         """
         now = datetime.now(UTC)
-        picks = picking.pick(select, [bound for bound, _ in self._select(Selection(tuple(pipelines)), now)])
+        picks = picking.pick(select, [bound for bound, _ in Selection(tuple(pipelines)).of(self.check(), now)])
         wanted = Selection(tuple(pick.bound.name for pick in picks), (partition,) if partition else ())
-        slices = {bound.name: parts for bound, parts in self._select(wanted, now)}
+        slices = {bound.name: parts for bound, parts in wanted.of(self.check(), now)}
         desk = preview.opened(self.configuration, self.catalog, self._code.importer, now, note)
         with self._hiding_secrets(), desk as opened:
             return preview.preview([(pick, slices[pick.bound.name]) for pick in picks], overrides or {}, head, opened)
@@ -253,45 +251,3 @@ class Project:
         except FlowpipeError as error:
             error.hide(partial(redact, secrets=self.configuration.secrets))
             raise
-
-    def _bind(self) -> dict[str, Bound]:
-        configuration = self.configuration
-        problems = [*configuration.problems, *self.catalog.store_problems]
-        problems += [*executors.problems(configuration.executor, configuration), *shelf.problems(configuration)]
-        problems += interplay.shared_writes(configuration)
-        code = self._code
-        written = frozenset(name for p in configuration.pipelines.values() for name in p.writes.values())
-        bound: dict[str, Bound] = {}
-        used: set[tuple[str, str]] = set()
-        for name, settings in configuration.pipelines.items():
-            try:
-                graph = pipeline.load(name, code, settings, partial(configuration.where, "pipelines", name))
-            except FlowpipeError as error:
-                problems += error.problems
-                used |= {(name, param) for param in settings.params}
-                continue
-            binder = Binder(name, configuration, self.catalog, code, graph, written)
-            bound[name] = binder.bind()
-            problems += binder.problems
-            used |= {(name, param) for param in binder.used_params}
-        if not configuration.problems:
-            # Otherwise a param may be meant for a pipeline that is left out.
-            problems += interplay.unused_params(configuration, bound, used)
-        order, cycle = interplay.ordered(configuration, bound)
-        problems += cycle
-        if problems:
-            raise ConfigError(problems)
-        return {name: bound[name] for name in order}
-
-    def _select(self, selection: Selection, now: datetime) -> list[tuple[Bound, Sequence[Slice]]]:
-        bounds = self.check()
-        missing = [name for name in selection.pipelines if name not in bounds]
-        if missing:
-            raise ConfigError(unknown("pipeline", name, bounds) for name in missing)
-        chosen = [bound for name, bound in bounds.items() if not selection.pipelines or name in selection.pipelines]
-        if selection.has_windows and not any(bound.config.partitions for bound in chosen):
-            raise UsageError(
-                f"no partitions: {', '.join(bound.name for bound in chosen)} runs as a whole",
-                hint="leave out --partition, --from and --to",
-            )
-        return [(bound, selection.windows(bound, now)) for bound in chosen]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from flowpipe import partition
 from flowpipe.bound import Bound
-from flowpipe.errors import UsageError
+from flowpipe.errors import ConfigError, UsageError, unknown
 from flowpipe.partition import Slice
 
 
@@ -25,6 +25,23 @@ class Selection:
     @property
     def has_windows(self) -> bool:
         return bool(self.partitions or self.first or self.last)
+
+    def of(self, bounds: Mapping[str, Bound], now: datetime) -> list[tuple[Bound, Sequence[Slice]]]:
+        """The pipelines that are asked for, in their order, each with its slices.
+
+        Raises:
+            ConfigError: there is no pipeline of this name.
+            UsageError: a partition is not a window of a pipeline's grain, or no pipeline has windows.
+        """
+        if missing := [name for name in self.pipelines if name not in bounds]:
+            raise ConfigError(unknown("pipeline", name, bounds) for name in missing)
+        chosen = [bound for name, bound in bounds.items() if not self.pipelines or name in self.pipelines]
+        if self.has_windows and not any(bound.config.partitions for bound in chosen):
+            raise UsageError(
+                f"no partitions: {', '.join(bound.name for bound in chosen)} runs as a whole",
+                hint="leave out --partition, --from and --to",
+            )
+        return [(bound, self.windows(bound, now)) for bound in chosen]
 
     def windows(self, bound: Bound, now: datetime) -> Sequence[Slice]:
         """The slices of a pipeline that are asked for.
