@@ -108,5 +108,15 @@ class Progress:
             self._status = None
 
 
+def warnings(record: Record) -> None:
+    """Print only what should be looked at, though the run goes on; what fails is told as an error."""
+    match record:
+        case NodeEnded(warning=str(text)):
+            line(("warning", "yellow"), f": {_step(record)}: node {record.node}: {text}")
+        case Checked() if record.failed:
+            text = f"{record.consequence} {rows(record.failed)} of {record.dataset}: {record.check}"
+            line(("warning", "yellow"), f": {_step(record)}: {text}")
+
+
 def _step(record: StepStarted | StepEnded | NodeStarted | NodeEnded | Checked | Published) -> str:
     return record.pipeline if record.slice == "all" else f"{record.pipeline} {record.slice}"
