@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from flowpipe import assembly, cleaning, executors, loading, memory, picking, plan, preview, shelf, upkeep
+from flowpipe import assembly, cleaning, executors, loading, markup, memory, picking, plan, preview, shelf, upkeep
 from flowpipe.bound import Bound
 from flowpipe.catalog import Catalog
 from flowpipe.checkpoints import Checkpoints
@@ -58,6 +58,12 @@ class Project:
     @cached_property
     def _code(self) -> ProjectCode:
         return ProjectCode(self.configuration.root / "pipelines")
+
+    def _repr_html_(self) -> str:
+        pipelines = self.configuration.pipelines.items()
+        grid = [(name, ", ".join(entry.modules), ", ".join(entry.writes.values())) for name, entry in pipelines]
+        head = f"{self.configuration.project.name}, profile {self.profile}"
+        return markup.table(head, ("pipeline", "modules", "writes"), grid)
 
     @property
     def profile(self) -> str:

@@ -46,12 +46,11 @@ def plan(
 
     loaded = Project.load(project, profile=profile, sets=sets or ())
     made = loaded.plan(*pipelines or (), partitions=partitions or (), first=first, last=last, force=force)
-    rows = [(step.name, step.action, step.reason) for step in made.steps]
     if as_json:
-        typer.echo(terminal.as_json([dict(zip(("step", "action", "reason"), row, strict=True)) for row in rows]))
-        return
-    shown = {"run": "run", "skip": "skip", "ask": "decided at run"}
-    terminal.table(("STEP", "ACTION", "WHY"), [(name, shown[action], why) for name, action, why in rows])
+        steps = [{"step": step.name, "action": step.action, "reason": step.reason} for step in made.steps]
+        typer.echo(terminal.as_json(steps))
+    else:
+        terminal.table(("STEP", "ACTION", "WHY"), made.rows)
 
 
 def run(

@@ -30,7 +30,8 @@ def monthly(project: ProjectFolder) -> ProjectFolder:
         {
             "conf/catalog.yml": """
                 numbers: {store: here, path: numbers.csv}
-                doubled: {store: here, path: "doubled-{partition:%Y-%m}.parquet", mode: replace, partition: {every: month}}
+                doubled:
+                  {store: here, path: "{partition:%Y-%m}.parquet", mode: replace, partition: {every: month}}
                 """,
             "conf/pipelines/double.yml": """
                 modules: [double]
