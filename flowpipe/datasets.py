@@ -28,14 +28,17 @@ def _only_with(key: str) -> str:
 
 # What `flaws` finds, as editors are told of it.
 _RULES: list[dict[str, Any]] = [
-    {"anyOf": [present("path"), present("table"), present("query")]},
+    {"anyOf": [present(key, "one of path, table and query is missing") for key in ("path", "table", "query")]},
     excludes("path", ["table", "query"], "{key} and {other} exclude each other"),
     excludes("table", ["query"], "{key} and {other} exclude each other"),
     {
         "if": is_one("mode", "merge", "snapshot"),
-        "then": {"required": ["key"], "properties": {"key": {"minItems": 1}}},
+        "then": present("key", "merge and snapshot need a key", unless=[None, []]),
     },
-    {"if": is_one("mode", "replace"), "then": {"anyOf": [present("partition"), present("partition_by")]}},
+    {
+        "if": is_one("mode", "replace"),
+        "then": {"anyOf": [present(key, "replace needs a partition") for key in ("partition", "partition_by")]},
+    },
     *(
         {
             "if": {"properties": {"mode": {"enum": [mode for mode in get_args(Mode) if mode not in modes]}}},
@@ -45,7 +48,7 @@ _RULES: list[dict[str, Any]] = [
     ),
     {"if": is_one("mode", "merge"), "then": {"properties": {"missing": one_of("keep", "delete")}}},
     {"if": is_one("mode", "snapshot"), "then": {"properties": {"missing": one_of("keep", "close")}}},
-    {"if": is_one("missing", "delete", "close"), "then": present("max_deleted")},
+    {"if": is_one("missing", "delete", "close"), "then": present("max_deleted", "missing needs a bound: max_deleted")},
     {
         "if": is_one("missing", "close"),
         "then": {
