@@ -22,6 +22,9 @@ _OF_MODES: dict[str, tuple[Mode, ...]] = {
 }
 
 
+_TEXTS = ("mode", "missing", "schema_change", "effective")
+
+
 def _only_with(key: str) -> str:
     return f"{key} goes with mode: {' or '.join(_OF_MODES[key])} only"
 
@@ -188,6 +191,8 @@ class DatasetConfig(Model):
 
 def flaws(dataset: Mapping[str, Any]) -> Iterator[Flaw]:
     """What is wrong between the keys of a dataset as written, whatever else is wrong with it."""
+    # A mapping or a list in the place of a text is told elsewhere.
+    dataset = {key: value for key, value in dataset.items() if key not in _TEXTS or isinstance(value, str | None)}
     given = {key for key, value in dataset.items() if value is not None}
     sources = [key for key in dataset if key in given & {"path", "table", "query"}]
     if not sources:
