@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from flowpipe.cli import breaking, completing, past, project, running, tidying
+from flowpipe.cli import breaking, completing, past, project, running, schema, tidying
 from flowpipe.errors import FlowpipeError, Interrupted, unexpected
 
 app = typer.Typer(
@@ -58,6 +58,7 @@ _COMMANDS = (
     past.runs,
     past.show,
     completing.completion,
+    schema.schema,
 )
 for _command in _COMMANDS:
     app.command()(_command)
