@@ -145,10 +145,9 @@ def _file(path: Path) -> pl.DataFrame:
     if path.suffix not in readers:
         problem = unknown("ending of a table's file:", path.suffix, readers)
         raise UsageError(problem.message, hint=problem.hint)
-    try:
-        return readers[path.suffix](path)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror or error}", hint="the file must be there") from None
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}", hint="a path is relative to the file of the test")
+    return readers[path.suffix](path)
 
 
 def _csv(path: Path) -> pl.DataFrame:
