@@ -211,7 +211,7 @@ class Judge:
             found = tables.as_frame(value, like)
             if not found.columns and path[0] == "given":
                 raise UsageError("a table without columns", hint="for no rows, write the headings alone")
-            return tables.dated(found) if isinstance(value, list) else found
+            return tables.dated(found, like) if isinstance(value, list) else found
         except UsageError as error:
             self._problems += [replace(each, where=self._where(*path)) for each in error.problems]
         except pl.exceptions.PolarsError as error:

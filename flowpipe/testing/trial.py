@@ -129,7 +129,7 @@ class TestProject:
         except UsageError:
             kept = pl.DataFrame(schema=checks.REJECTED_SCHEMA)
         rows = [{**json.loads(row), "checks": failed} for row, failed in kept.select("row", "checks").iter_rows()]
-        return tables.dated(pl.DataFrame(rows, infer_schema_length=None)) if rows else pl.DataFrame({"checks": []})
+        return tables.dated(pl.DataFrame(rows, infer_schema_length=None), {}) if rows else pl.DataFrame({"checks": []})
 
     def types(self, name: str) -> Mapping[str, pl.DataType]:
         """The types of columns that the schema of a dataset declares; none if it has no schema, or is no dataset."""
