@@ -57,7 +57,7 @@ class Project:
 
     @cached_property
     def _code(self) -> ProjectCode:
-        return ProjectCode(self.configuration.root / "pipelines")
+        return ProjectCode(self.configuration.code)
 
     def _repr_html_(self) -> str:
         pipelines = self.configuration.pipelines.items()

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from flowpipe.cli import breaking, completing, past, project, running, schema, tidying
+from flowpipe.cli import breaking, completing, past, project, running, schema, testing, tidying
 from flowpipe.errors import FlowpipeError, Interrupted, unexpected
 
 app = typer.Typer(
@@ -52,6 +52,7 @@ _COMMANDS = (
     project.check,
     running.plan,
     running.run,
+    testing.test,
     tidying.maintain,
     tidying.clean,
     breaking.breaker,
