@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from flowpipe.cli import breaking, past, project, running, tidying
+from flowpipe.cli import breaking, drawing, past, project, running, tidying
 from flowpipe.errors import FlowpipeError, unexpected
 
 app = typer.Typer(
@@ -47,6 +47,7 @@ def _options(
 app.command("list")(project.list_)
 _COMMANDS = (
     project.check,
+    drawing.graph,
     running.plan,
     running.run,
     tidying.maintain,

@@ -122,14 +122,13 @@ def _gathered(
             at[id_] = x + dx, y + HEAD + dy
         for edge, runs in zip(inside.edges, inside.drawing.routes, strict=True):
             ways[edge] = tuple((x + start, x + end, y + HEAD + level) for start, end, level in runs)
-    ends = {f"in {name}": (places[f"in {name}"][0] + i.width) for name, i in insides.items()}
+    homes = {f"in {name}" for name in insides}
     for edge, link in outer:
-        before = ways.get(edge, ()) if link.source in ends else ()
-        runs = routes[link]
-        after = ways.get(edge, ()) if link.target in ends else ()
-        lines.append(Line(edge, _joined(before, runs, after)))
-    inner = [edge for edge in parts.edges if edge in ways and edge not in {edge for edge, _ in outer}]
-    lines += [Line(edge, ways[edge]) for edge in inner]
+        before = ways[edge] if link.source in homes else ()
+        after = ways[edge] if link.target in homes else ()
+        lines.append(Line(edge, _joined(before, routes[link], after)))
+    crossing = {edge for edge, _ in outer}
+    lines += [Line(edge, way) for edge, way in ways.items() if edge not in crossing]
     boxes = []
     for vertex in parts.vertices:
         box = _box(vertex)
