@@ -45,9 +45,10 @@ def graph(
     from flowpipe.project import Project
 
     file = None if output in {None, Path("-")} else output
-    chosen = _format(file, "json" if as_json and format_ is None else format_)
-    if as_json and chosen != "json":
-        raise UsageError(f"--json and --format {chosen} exclude each other", hint="leave one of them out")
+    for flag, given in (("--format", format_), ("--output", file)):
+        if as_json and given:
+            raise UsageError(f"--json and {flag} {given} exclude each other", hint="leave one of them out")
+    chosen = "json" if as_json else _format(file, format_)
     loaded = Project.load(project, profile=profile, sets=sets or ())
     drawn = loaded.graph(pipelines or (), level=level)  # type: ignore[arg-type]  # a wrong one is told there
     text = getattr(drawn, chosen)()
@@ -76,8 +77,9 @@ def _format(file: Path | None, asked: str | None) -> str:
         hint = f"leave out --format, or write {file.with_suffix(f'.{asked}')}"
         raise UsageError(f"--output {file} says {told}, --format says {asked}", hint=hint)
     if not (asked or told):
+        text = f'the ending "{file.suffix}" of {file} is no format of a picture' if file.suffix else ""
         hint = f"end it with one of {', '.join(_FORMATS)}, or add --format"
-        raise UsageError(f'the ending "{file.suffix}" of {file} is no format of a picture', hint=hint)
+        raise UsageError(text or f"{file} has no ending that tells its format", hint=hint)
     return asked or told or ""
 
 

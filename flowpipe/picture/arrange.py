@@ -71,7 +71,8 @@ class _Inside:
 
     @property
     def width(self) -> float:
-        return max(self.drawing.width, text_width(self.group.name, 14) + text_width(self.group.note, 11) + 48)
+        inner = self.drawing.width + (0 if self.outs else PAD)
+        return max(inner, text_width(self.group.name, 14) + text_width(self.group.note, 11) + 48)
 
     @property
     def height(self) -> float:

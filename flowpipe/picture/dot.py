@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flowpipe.picture.parts import Kind, Parts, Vertex
+from flowpipe.picture.parts import Kind, Parts, Vertex, printable
 
 _LOOKS: dict[Kind, str] = {
     "dataset": 'shape=cylinder fillcolor="#e6f2fa" color="#0072b2"',
@@ -45,5 +45,5 @@ def _vertex(vertex: Vertex) -> str:
 
 def _quoted(*lines: str) -> str:
     """A string of DOT's; its lines are below each other."""
-    text = "\n".join(line for line in lines if line)
+    text = printable("\n".join(line for line in lines if line))
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'

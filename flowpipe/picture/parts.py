@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +15,7 @@ KINDS: dict[Kind, str] = {
     "given": "given by the run",
 }
 Facts = tuple[tuple[str, str], ...]
+_UNPRINTABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True)
@@ -65,3 +67,8 @@ class Parts:
     groups: tuple[Group, ...]
     vertices: tuple[Vertex, ...]
     edges: tuple[Edge, ...]
+
+
+def printable(text: str) -> str:
+    """A text without the characters that neither XML nor DOT can hold."""
+    return _UNPRINTABLE.sub("\ufffd", text)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from html import escape
 
 from flowpipe.picture.arrange import MARGIN, Frame, Line, Placed, arrange, text_width
-from flowpipe.picture.parts import KINDS, Facts, Kind, Parts, Vertex
+from flowpipe.picture.parts import KINDS, Facts, Kind, Parts, Vertex, printable
 
 _TOP = 104.0  # title and legend
-_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 
 # Okabe and Ito's colours, which colour-blind people tell apart: line, fill, and both on a dark page.
@@ -203,8 +201,8 @@ def _tip(head: str, facts: Facts) -> str:
 
 
 def _x(text: str) -> str:
-    """Text as XML has it, without the characters that XML has not."""
-    return escape(_NOT_XML.sub("\ufffd", text))
+    """Text as XML has it."""
+    return escape(printable(text))
 
 
 def _n(number: float) -> str:
