@@ -33,8 +33,10 @@ def graph(
         str | None, typer.Option("--format", help="svg, html, mermaid, dot or json; mermaid if there is no --output.")
     ] = None,
     level: Annotated[
-        str | None, typer.Option("--level", help="nodes or pipelines; nodes up to 60 of them, or of named pipelines.")
+        str | None,
+        typer.Option("--level", help="nodes or pipelines; without it nodes, but not of more than 60 at once."),
     ] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Look up no environment variable and no secret.")] = False,
     as_json: Json = False,
 ) -> None:
     """Draw pipelines, nodes, params and datasets, and what flows between them; opens no store.
@@ -49,7 +51,7 @@ def graph(
         if as_json and given:
             raise UsageError(f"--json and {flag} {given} exclude each other", hint="leave one of them out")
     chosen = "json" if as_json else _format(file, format_)
-    loaded = Project.load(project, profile=profile, sets=sets or ())
+    loaded = Project.load(project, profile=profile, sets=sets or (), offline=offline)
     drawn = loaded.graph(pipelines or (), level=level)  # type: ignore[arg-type]  # a wrong one is told there
     text = getattr(drawn, chosen)()
     if file is None:
@@ -59,6 +61,8 @@ def graph(
         return
     _write(file, text)
     typer.echo(f"{file}: {len(drawn.vertices)} boxes, {len(drawn.edges)} edges, {terminal.size(len(text.encode()))}")
+    if level is None and not pipelines and not drawn.groups:
+        typer.echo("it shows pipelines; their nodes: flowpipe graph PIPELINE, or --level nodes")
 
 
 def _format(file: Path | None, asked: str | None) -> str:

@@ -14,7 +14,7 @@ from flowpipe.picture.layered import Box, Drawing, Link, Run, Spacing, draw
 from flowpipe.picture.parts import Edge, Group, Parts, Vertex
 
 MARGIN, HEAD, PAD = 24.0, 34.0, 14.0
-_INSIDE, _OUTSIDE = Spacing(40, 14), Spacing(46, 20)
+_INSIDE, _OUTSIDE = Spacing(36, 14), Spacing(40, 18)
 _ROW = 1200.0  # boxes without edges fill rows of at least this width
 
 

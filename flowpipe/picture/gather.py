@@ -17,8 +17,6 @@ from flowpipe.modules import ProjectCode
 from flowpipe.picture.parts import Edge, Facts, Group, Parts, Vertex
 from flowpipe.pipeline import Input, Node
 
-_LONG = 40
-
 
 @dataclass(frozen=True)
 class Gatherer:
@@ -54,8 +52,9 @@ class Gatherer:
         ]
         edges = dict.fromkeys(edge for bound in pipelines for edge in self._flows(bound, datasets))
         groups = tuple(Group(bound.name, _grain(bound), self._about(bound)) for bound in opened)
-        counts = f"{_many(len(pipelines), 'pipeline')}, {_many(len(datasets), 'dataset')}"
-        note = f"profile {self.configuration.profile} \u00b7 {counts}"
+        note = f"profile {self.configuration.profile}"
+        if not self.chosen:
+            note += f" \u00b7 {_many(len(pipelines), 'pipeline')}, {_many(len(datasets), 'dataset')}"
         title = self.configuration.project.name
         if self.chosen:
             title += f": {', '.join(name for name in self.bounds if name in self.chosen)}"
@@ -150,7 +149,7 @@ class Gatherer:
         value = _text(known[entry.name]) if entry.name in known else _text(entry.default)
         origin = "param" if entry.name in bound.shown_params else "config" if entry.name in known else "default"
         facts |= {"value": value, "from": origin}
-        return Vertex(f"param:{place}", "param", entry.name, _short(value), self._shown(facts), bound.name)
+        return Vertex(f"param:{place}", "param", entry.name, " ".join(value.split()), self._shown(facts), bound.name)
 
     def _node(self, bound: Bound, node: Node) -> Vertex:
         note = (
@@ -232,8 +231,3 @@ def _text(value: Any) -> str:
     if value is None or isinstance(value, (str, int, float, bool, list, dict)):
         return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
     return f"a {type(value).__name__}"
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _LONG else f"{line[: _LONG - 1]}\u2026"
