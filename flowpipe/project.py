@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from flowpipe import assembly, cleaning, executors, loading, markup, memory, picking, plan, preview, shelf, upkeep
+from flowpipe import assembly, cleaning, executors, loading, markup, memory, picking, picture, plan, preview, shelf, upkeep
 from flowpipe.bound import Bound
 from flowpipe.catalog import Catalog
 from flowpipe.checkpoints import Checkpoints
@@ -22,6 +22,7 @@ from flowpipe.firing import HookPool
 from flowpipe.intents import Intents
 from flowpipe.ledger import Ledger, new_run_id
 from flowpipe.modules import ProjectCode
+from flowpipe.picture import Graph, Level
 from flowpipe.plan import Plan
 from flowpipe.preview import Shown
 from flowpipe.publishing import Publisher
@@ -92,6 +93,18 @@ class Project:
         bounds = self.check().values()
         notes = [note for bound in bounds for note in bound.notes]
         return in_order(note.hidden(hide) for note in (*notes, *out_of_reach(self.configuration, bounds)))
+
+    def graph(self, *pipelines: str, level: Level | None = None) -> Graph:
+        """What flows where, to look at: a notebook shows it, `.svg()`, `.html()`, `.mermaid()` and `.dot()` give text.
+
+        Of `pipelines`, with what they read and write and who else does, or of the whole project. Without a `level`
+        nodes are shown up to 60 of them, else pipelines.
+
+        Raises:
+            ConfigError: the project has problems, or no pipeline of this name.
+            UsageError: there is no such level.
+        """
+        return picture.graph(self.check(), self.configuration, self._code, pipelines, level)
 
     def plan(
         self,

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from flowpipe.cli import breaking, completing, past, project, running, schema, testing, tidying
+from flowpipe.cli import breaking, completing, drawing, past, project, running, schema, testing, tidying
 from flowpipe.errors import FlowpipeError, Interrupted, unexpected
 
 app = typer.Typer(
@@ -50,6 +50,7 @@ _INTERRUPTED = Interrupted(signal.SIGINT)
 app.command("list")(project.list_)
 _COMMANDS = (
     project.check,
+    drawing.graph,
     running.plan,
     running.run,
     testing.test,
