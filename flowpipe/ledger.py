@@ -104,6 +104,15 @@ class Ledger:
                 return []
         return dead
 
+    def version(self) -> int | None:
+        """The version of the file; None where nothing has been written yet.
+
+        Raises:
+            UsageError: the ledger cannot be read, is damaged, or is a newer flowpipe's.
+        """
+        with self._reading() as connection:
+            return self._version(connection) if connection else None
+
     def runs(self, limit: int = 20) -> list[RunRow]:
         """The latest runs, newest first.
 

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 COLORS: Mapping[str, str] = {
@@ -129,3 +129,24 @@ def seconds(number: float | None) -> str:
         return f"{number:.1f} s"
     minutes, rest = divmod(round(number), 60)
     return f"{minutes}m {rest}s" if minutes < 60 else f"{minutes // 60}h {minutes % 60}m"
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things for people.
+
+    >>> counted(1, "step"), counted(1200, "step")
+    ('1 step', '1,200 steps')
+    """
+    return f"1 {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def ago(moment: datetime, now: datetime | None = None) -> str:
+    """How long ago something was, for people.
+
+    >>> ago(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 4, tzinfo=UTC))
+    '3 days ago'
+    """
+    passed = ((now or datetime.now(UTC)) - moment).total_seconds()
+    if passed < 0:
+        return "in the future"
+    return f"{passed // 86400:.0f} days ago" if passed >= 2 * 86400 else f"{seconds(passed)} ago"

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from flowpipe.cli import breaking, past, project, running, tidying
+from flowpipe.cli import breaking, doctor, past, project, running, tidying
 from flowpipe.errors import FlowpipeError, unexpected
 
 app = typer.Typer(
@@ -52,6 +52,7 @@ _COMMANDS = (
     tidying.maintain,
     tidying.clean,
     breaking.breaker,
+    doctor.doctor,
     past.runs,
     past.show,
 )
