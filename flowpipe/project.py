@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from flowpipe import assembly, cleaning, executors, loading, memory, picking, plan, preview, shelf, upkeep
+from flowpipe import assembly, cleaning, executors, explaining, loading, memory, picking, plan, preview, shelf, upkeep
 from flowpipe.bound import Bound
 from flowpipe.catalog import Catalog
 from flowpipe.checkpoints import Checkpoints
@@ -18,6 +18,7 @@ from flowpipe.cleaning import Leftover
 from flowpipe.config import Configuration
 from flowpipe.errors import ConfigError, FlowpipeError, Problem, in_order, redact
 from flowpipe.executors.scheduler import Scheduler
+from flowpipe.explaining import Explanation, Surroundings
 from flowpipe.firing import HookPool
 from flowpipe.intents import Intents
 from flowpipe.ledger import Ledger, new_run_id
@@ -98,6 +99,22 @@ class Project:
         chosen = selection.of(self.check(), moment)
         with self._hiding_secrets():
             return plan.make(chosen, self.catalog, self.configuration, now=moment, force=selection.force)
+
+    def explain(self, name: str) -> list[Explanation]:
+        """All that a name is: a dataset, nodes, a pipeline, an exit code or an error; what is not known is told so.
+
+        Raises:
+            ConfigError: the project has problems.
+            UsageError: it is nothing of this project.
+        """
+        now = datetime.now(UTC)
+        with self._hiding_secrets():
+            try:
+                make_plan = partial(self.plan, now=now)
+                around = Surroundings(self.check(), self.catalog, self.configuration, self._code, make_plan, now)
+                return explaining.explain(name, around)
+            finally:
+                self.catalog.close()
 
     def run(
         self,

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from flowpipe.cli import breaking, doctor, past, project, running, tidying
+from flowpipe.cli import breaking, doctor, explain, past, project, running, tidying
 from flowpipe.errors import FlowpipeError, unexpected
 
 app = typer.Typer(
@@ -53,6 +53,7 @@ _COMMANDS = (
     tidying.clean,
     breaking.breaker,
     doctor.doctor,
+    explain.explain,
     past.runs,
     past.show,
 )
