@@ -107,7 +107,7 @@ class _Examination:
         yield from _problems("environment", missing)
         named = sorted(set(_named(self.offline.document.data)))
         if named and not missing:
-            told = (name if os.environ.get(name) else f"{name} (not set: its default is used)" for name in named)
+            told = (name if name in os.environ else f"{name} (not set: its default is used)" for name in named)
             yield Finding("environment", "ok", ", ".join(told))
 
     def _pipelines(self) -> Iterator[Finding]:

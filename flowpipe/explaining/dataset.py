@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from flowpipe.adapters import Missing
+from flowpipe.adapters import Adapter, Dataset, Missing
 from flowpipe.bound import Bound, Write
 from flowpipe.errors import FlowpipeError
 from flowpipe.explaining.facts import Explanation, Surroundings, choice_of, known, listed, moment, place
@@ -17,11 +18,10 @@ from flowpipe.terminal import counted, rows
 def explain(name: str, around: Surroundings) -> Explanation:
     """All that is to be known of a dataset of the catalog."""
     config = around.catalog.dataset(name).config
-    makers = [
-        (bound, write) for bound in around.bounds.values() for write in bound.writes if write.dataset.name == name
-    ]
+    bounds = around.bounds.values()
+    makers = [(bound, write) for bound in bounds for write in bound.writes if write.dataset.name == name]
     store = around.configuration.stores[config.store].adapter
-    where = config.path or config.table or "a query"
+    where = f"table {config.table}" if config.table else config.path or "a query"
     grain = config.partition
     slices = f"one slice per {grain.every}" + (f" of {grain.column}" if grain.column else "") if grain else None
     return Explanation(
@@ -78,22 +78,35 @@ def _columns(name: str, makers: list[tuple[Bound, Write]], around: Surroundings)
         adapter = around.catalog.adapter(dataset)
         if now := adapter.schema(dataset):
             return _aligned({column: str(dtype) for column, dtype in now.items()})
-        if not makers and adapter.pin(dataset, WHOLE):
-            return ["known when it is read: text tells no types"]
+        if not makers:
+            return _guessed(adapter, dataset)
     except Missing as missing:
         near = f", the nearest that is there: {missing.near}" if missing.near else ""
         why = f"not there: {missing.location}{near}"
     except FlowpipeError as error:
         why = f"the store cannot be asked: {around.told(error)}"
-    declared: Mapping[str, Any] = next(
-        (write.audit.schema.columns for _, write in makers if write.audit.schema is not None), {}
-    )
-    said = {column: str(each.dtype) for column, each in declared.items()}
+    schemas = [write.audit.schema for _, write in makers if write.audit.schema is not None]
+    said = {column: str(each.dtype) for schema in schemas for column, each in schema.columns.items()}
     return [f"{why}; the schema says:", *_aligned(said)] if said else [why]
 
 
+def _guessed(adapter: Adapter, dataset: Dataset) -> list[str]:
+    """The columns of text, which has no types but those that are found when it is read.
+
+    Raises:
+        Missing: there is nothing to read.
+    """
+    pin = adapter.pin(dataset, WHOLE)
+    try:
+        with TemporaryDirectory() as spool:
+            found = adapter.read(dataset, WHOLE, pin, Path(spool)).collect_schema()
+    except Exception as error:  # noqa: BLE001 - whatever a reader says of text that it cannot read
+        return [f"cannot be read: {str(error).strip().partition(chr(10))[0]}"]
+    return _aligned({column: str(dtype) for column, dtype in found.items()})
+
+
 def _aligned(columns: Mapping[str, str]) -> list[str]:
-    wide = max(map(len, columns))
+    wide = max(map(len, columns), default=0)
     return [f"{name:<{wide}}  {dtype}" for name, dtype in columns.items()]
 
 
@@ -108,7 +121,7 @@ def _published(bound: Bound, write: Write, around: Surroundings) -> list[str]:
     states = {part: each.state for part, each in found.items() if each.state is not None}
     if not states:
         return ["never"]
-    part, last = max(states.items(), key=lambda item: item[1].published_at)
+    part, last = max(reversed(states.items()), key=lambda item: item[1].published_at)
     told = [f"{moment(datetime.fromisoformat(last.published_at), around.now)} by run {last.run}"]
     if slices != (WHOLE,):
         told[0] += f", slice {part}"

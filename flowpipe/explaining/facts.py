@@ -17,7 +17,7 @@ from flowpipe.modules import ProjectCode
 from flowpipe.plan import Plan, Step
 from flowpipe.roots import ledger_path
 from flowpipe.staleness import Choice
-from flowpipe.terminal import ago, counted
+from flowpipe.terminal import ago
 
 _LISTED = 3
 
@@ -87,9 +87,7 @@ def _reason(key: tuple[str, str], slices: Sequence[str], of: int) -> str:
     told = reason if key == ("skip", "up to date") else f"{verb}: {reason}"
     if of == 1:
         return told
-    return (
-        f"all {counted(of, 'slice')} {told}" if number == of else f"{number} of {of} slices {told} ({listed(slices)})"
-    )
+    return f"all {of} slices {told}" if number == of else f"{number} of {of} slices {told} ({listed(slices)})"
 
 
 def listed(names: Sequence[str]) -> str:

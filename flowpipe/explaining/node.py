@@ -9,6 +9,7 @@ from flowpipe.bound import GIVEN, Bound
 from flowpipe.errors import FlowpipeError
 from flowpipe.executors import ONE_CPU
 from flowpipe.explaining.facts import Explanation, Surroundings, choice_of, known, moment, pairs, place
+from flowpipe.frames import kind_of
 from flowpipe.graph import type_name
 from flowpipe.pipeline import Node
 from flowpipe.staleness import as_text
@@ -108,4 +109,6 @@ def _last_run(bound: Bound, name: str, around: Surroundings) -> str | None:
     part = "" if part == "all" else f" {part}"
     count = f", {rows(row.rows)}" if row.rows is not None else ""
     took = f", took {seconds(row.seconds)}" if row.seconds is not None else ""
+    if kind_of(bound.graph.nodes[name].annotation) == "lazy":
+        took = ", lazy: its rows are computed where they are written"
     return f"{moment(row.started_at, around.now)} in run {run}{part}: {row.outcome or 'running'}{count}{took}"

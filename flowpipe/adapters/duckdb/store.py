@@ -27,6 +27,7 @@ from flowpipe.adapters.tables import Database, Flaw
 from flowpipe.errors import FlowpipeError, PublishError, nearest
 from flowpipe.findings import tried
 from flowpipe.partition import Slice
+from flowpipe.terminal import counted
 from flowpipe.validation import Model
 
 _ATTEMPTS = 8
@@ -161,7 +162,8 @@ class DuckDB(Database):
     def _told(self, *, written: bool) -> str:
         if self._file.exists():
             with self._file.cursor() as cursor:
-                return f"{self._file.shown}, {transaction.number(cursor, sql.count(f'({sql.TABLES})'))} tables"
+                number = transaction.number(cursor, sql.count(f"({sql.TABLES})"))
+                return f"{self._file.shown}, {counted(number, 'table')}"
         if not written:
             raise FlowpipeError(f"there is no file {self._file.shown}", hint="see `database:` of the store")
         return f"{self._file.shown} is not there yet; the first publish makes it"

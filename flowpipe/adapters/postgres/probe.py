@@ -14,6 +14,7 @@ from flowpipe.adapters.postgres.connection import Server, Session
 from flowpipe.adapters.postgres.options import Options
 from flowpipe.errors import FlowpipeError
 from flowpipe.findings import failed, of_clocks, tried
+from flowpipe.terminal import counted
 
 _HINT = "look at the store's host, port, user and password"
 _SERVER = "SELECT current_setting('server_version'), current_user::text, clock_timestamp()"
@@ -53,7 +54,7 @@ def _read(session: Session, *, schema: str, user: str, written: bool) -> str:
         hint = f"as its owner: GRANT USAGE ON SCHEMA {sql.quoted(schema)} TO {sql.quoted(user)}"
         raise FlowpipeError(f"user {user} may not use schema {schema}", hint=hint)
     number = sum("." not in name for name in table.names(session, schema))
-    return f"schema {schema}, {number} tables"
+    return f"schema {schema}, {counted(number, 'table')}"
 
 
 def _write(server: Server, schema: str) -> str:
