@@ -13,7 +13,19 @@ from typing import Annotated
 
 import typer
 
-from flowpipe.cli import breaking, completing, drawing, past, project, running, schema, testing, tidying
+from flowpipe.cli import (
+    breaking,
+    completing,
+    doctor,
+    drawing,
+    explain,
+    past,
+    project,
+    running,
+    schema,
+    testing,
+    tidying,
+)
 from flowpipe.errors import FlowpipeError, Interrupted, unexpected
 
 app = typer.Typer(
@@ -57,6 +69,8 @@ _COMMANDS = (
     tidying.maintain,
     tidying.clean,
     breaking.breaker,
+    doctor.doctor,
+    explain.explain,
     past.runs,
     past.show,
     completing.completion,

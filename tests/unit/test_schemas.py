@@ -92,12 +92,30 @@ def of_the_repository() -> Iterator[tuple[str, str, str]]:
 
 def kind_of(name: str) -> str:
     """The kind of a file by its path."""
-    return next(kind for kind, part in zip(schemas.FILES, ("project.", "profiles/", "catalog.", "pipelines/")) if part in name)
+    return next(
+        kind for kind, part in zip(schemas.FILES, ("project.", "profiles/", "catalog.", "pipelines/")) if part in name
+    )
 
 
 POOL: list[Any] = [
     *(None, True, False, 0, 1, 2, -1, 2013, 0.5, 2.5, 1.0),
-    *("", "x", "a b", "5", "5%", "200%", "10m", "0s", "2GB", ">= 1", "10..500", "9..5", "2013-02", "2013-02-01", "2013"),
+    *(
+        "",
+        "x",
+        "a b",
+        "5",
+        "5%",
+        "200%",
+        "10m",
+        "0s",
+        "2GB",
+        ">= 1",
+        "10..500",
+        "9..5",
+        "2013-02",
+        "2013-02-01",
+        "2013",
+    ),
     *("UTC", "Mars/Base", "a.b", "a:b", "at within 2d", "op = D", "x__rejected", "run_time", "keep", "merge", "close"),
     *("${env:X}", "a${env:X}", "${env:NO:-}", "${env:NO:-merge}", "$${env:X}", "host:1", "auto"),
     *([], ["a"], ["a", "a"], [1], {}, {"a": "b"}, {"a": 1}, {"store": "here"}, {"every": "month"}),
@@ -117,7 +135,11 @@ def values(schema: Any, definitions: dict[str, Any]) -> st.SearchStrategy[Any]:
     if schema.get("type") == "array":
         near.append(st.lists(values(schema.get("items"), definitions), max_size=2))
     if schema.get("type") == "object" and not schema.get("properties"):
-        near.append(st.dictionaries(st.sampled_from(["a", "b"]), values(schema.get("additionalProperties"), definitions), max_size=2))
+        near.append(
+            st.dictionaries(
+                st.sampled_from(["a", "b"]), values(schema.get("additionalProperties"), definitions), max_size=2
+            )
+        )
     if schema.get("properties"):
         near.append(mappings(schema, definitions))
     return st.integers(0, 9).flatmap(lambda dice: pool if dice == 0 or not near else st.one_of(near))
@@ -128,7 +150,9 @@ def mappings(schema: dict[str, Any], definitions: dict[str, Any]) -> st.SearchSt
     if rules := [rule for rule in schema.get("allOf", ()) if "$ref" in rule.get("then", {})]:
         named = [(next(iter(rule["if"]["properties"])), rule["then"]["$ref"].rpartition("/")[2]) for rule in rules]
         plugged = [
-            mappings(definitions[part], definitions).map(lambda own, key=key, part=part: {key: part.partition("_")[2], **own})
+            mappings(definitions[part], definitions).map(
+                lambda own, key=key, part=part: {key: part.partition("_")[2], **own}
+            )
             for key, part in named
         ]
         return st.one_of(plugged)
