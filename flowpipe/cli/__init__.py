@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from flowpipe.cli import breaking, past, project, running, tidying
+from flowpipe.cli import breaking, looking, past, project, running, tidying
 from flowpipe.errors import FlowpipeError, unexpected
 
 app = typer.Typer(
@@ -49,6 +49,8 @@ _COMMANDS = (
     project.check,
     running.plan,
     running.run,
+    looking.read,
+    looking.sql,
     tidying.maintain,
     tidying.clean,
     breaking.breaker,
