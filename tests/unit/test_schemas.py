@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import ast
-import os
 import tempfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
