@@ -18,7 +18,8 @@ from flowpipe.cleaning import Leftover
 from flowpipe.config import Configuration
 from flowpipe.errors import ConfigError, FlowpipeError, Problem, in_order, redact
 from flowpipe.executors.scheduler import Scheduler
-from flowpipe.explaining import Explanation, Surroundings
+from flowpipe.explaining import Surroundings
+from flowpipe.facts import Explanation
 from flowpipe.firing import HookPool
 from flowpipe.intents import Intents
 from flowpipe.ledger import Ledger, new_run_id

@@ -47,6 +47,12 @@ class Doctor:
         assert done.err == ""
         return [" ".join(line.split()) for line in masked(done.out).splitlines()]
 
+    def run(self) -> int:
+        """Run the project; the exit code."""
+        code = run_command(["run", "-C", str(self.project.path)], debug=False)
+        self.capsys.readouterr()
+        return code
+
     def failures(self, *arguments: str) -> list[str]:
         """The lines that are not `ok`, with their hints."""
         lines = [line for line in self.lines(*arguments) if not line.startswith("ok ")]
@@ -107,7 +113,7 @@ def test_after_a_run_all_is_well_and_stays_as_it_is(doctor: Doctor) -> None:
                 """,
         }
     )
-    assert doctor.project.flowpipe("run").code == 0
+    assert doctor.run() == 0
     before = below(doctor.project.path)
     told = doctor.lines()
     assert [line for line in told if re.match("ok (ledger|here|base)", line)] == [
@@ -120,7 +126,8 @@ def test_after_a_run_all_is_well_and_stays_as_it_is(doctor: Doctor) -> None:
     assert below(doctor.project.path) == before
 
 
-def test_it_reads_without_colours_and_as_json(project: ProjectFolder) -> None:
+def test_it_reads_without_colours_and_as_json(doctor: Doctor) -> None:
+    project = doctor.project
     (project.path / "data/numbers.csv").unlink()
     (project.path / "data").rmdir()
     project.write({"conf/catalog.yml": "numbers: {store: here, path: numbers.csv}\ndoubled: {store: lake, table: d}\n"})
@@ -131,9 +138,8 @@ def test_it_reads_without_colours_and_as_json(project: ProjectFolder) -> None:
         "FAIL  here: read     there is no folder data\n"
         "                     hint: make it and put the inputs there, or correct the store's `url`\n"
     ) in piped.out
-    told = project.flowpipe("doctor", "--json")
-    assert (told.code, told.err) == (1, "")
-    found = json.loads(told.out)
+    found = json.loads("".join(doctor.lines("--json")))
+    assert doctor.code == 1
     assert found["ok"] is False
     assert [each for each in found["findings"] if each["outcome"] != "ok"] == [
         {
@@ -454,7 +460,7 @@ def test_a_run_at_work(doctor: Doctor) -> None:
 def test_a_step_that_is_decided_and_not_published(doctor: Doctor) -> None:
     store(doctor, "{adapter: files, url: out}", "path: doubled.csv")
     (doctor.project.path / "out/doubled.csv").mkdir(parents=True)
-    assert doctor.project.flowpipe("run").code == 4
+    assert doctor.run() == 4
     assert doctor.failures() == [
         "note unfinished 1 step decided but not published: double all; the next run publishes first"
     ]
@@ -483,7 +489,7 @@ def test_a_breaker_that_is_open(doctor: Doctor) -> None:
 
 
 def test_a_ledger_that_is_damaged_or_of_the_future(doctor: Doctor) -> None:
-    assert doctor.project.flowpipe("run").code == 0
+    assert doctor.run() == 0
     ledger = doctor.project.path / ".flowpipe/ledger.db"
     with sqlite3.connect(ledger) as connection:
         connection.execute("UPDATE runs SET started_at = '2999-01-02T03:04:05.000000+00:00'")
