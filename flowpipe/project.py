@@ -28,7 +28,8 @@ from flowpipe.catalog import Catalog
 from flowpipe.cleaning import Leftover
 from flowpipe.config import Configuration
 from flowpipe.errors import ConfigError, FlowpipeError, Problem, in_order, redact
-from flowpipe.explaining import Explanation, Surroundings
+from flowpipe.explaining import Surroundings
+from flowpipe.facts import Explanation
 from flowpipe.intents import Intents
 from flowpipe.launch import Launch, alone
 from flowpipe.modules import ProjectCode
