@@ -51,6 +51,7 @@ _COMMANDS = (
     running.run,
     looking.read,
     looking.sql,
+    looking.diff,
     tidying.maintain,
     tidying.clean,
     breaking.breaker,
