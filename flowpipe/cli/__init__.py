@@ -69,6 +69,7 @@ _COMMANDS = (
     testing.test,
     looking.read,
     looking.sql,
+    looking.diff,
     tidying.maintain,
     tidying.clean,
     breaking.breaker,
