@@ -52,7 +52,7 @@ def graph(
             raise UsageError(f"--json and {flag} {given} exclude each other", hint="leave one of them out")
     chosen = "json" if as_json else _format(file, format_)
     loaded = Project.load(project, profile=profile, sets=sets or (), offline=offline)
-    drawn = loaded.graph(pipelines or (), level=level)  # type: ignore[arg-type]  # a wrong one is told there
+    drawn = loaded.graph(*(pipelines or ()), level=level)  # type: ignore[arg-type]  # a wrong one is told there
     text = getattr(drawn, chosen)()
     if file is None:
         typer.echo(text, nl=False)

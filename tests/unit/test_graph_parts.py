@@ -208,7 +208,7 @@ def test_pipelines_are_boxes_of_their_own_where_that_is_asked_for(shop: Project)
 
 
 def test_one_pipeline_is_shown_with_those_that_write_and_read_what_it_does(shop: Project) -> None:
-    graph = shop.graph(["keep"])
+    graph = shop.graph("keep")
     assert graph.title == "shop: keep"
     assert [group.name for group in graph.groups] == ["keep"]
     assert {each.id for each in graph.vertices} == {
@@ -239,12 +239,12 @@ def test_a_large_project_shows_its_pipelines_first(empty_project: Callable[[dict
     project = Project.load(folder.path)
     assert [each.id for each in project.graph().vertices] == ["dataset:n0", "dataset:n61", "pipeline:long"]
     assert len(project.graph(level="nodes").vertices) == 63
-    assert len(project.graph(["long"]).vertices) == 63
+    assert len(project.graph("long").vertices) == 63
 
 
 def test_names_that_are_not_there(shop: Project) -> None:
     with pytest.raises(ConfigError) as unknown:
-        shop.graph(["kepe"])
+        shop.graph("kepe")
     assert str(unknown.value) == 'unknown pipeline "kepe"\n  hint: did you mean "keep"? known: ingest, keep, report'
     with pytest.raises(UsageError) as level:
         shop.graph(level="node")  # type: ignore[arg-type]  # the mistake
