@@ -99,7 +99,7 @@ class Gatherer:
             "partition": f"{grain.every}{f' by {grain.column}' if grain.column else ''}" if grain else None,
             "schema": config.schema_,
             "invalid rows": f"{config.on_invalid}{kept}" if config.schema_ else None,
-            "columns": ", ".join(f"{name} {kind}" for name, kind in columns),
+            "columns": "\n".join(f"{name} {kind}" for name, kind in columns),
             "written by": _names(writers),
             "read by": _names(readers),
         }

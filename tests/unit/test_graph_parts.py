@@ -150,7 +150,7 @@ def test_a_dataset_tells_its_store_and_what_becomes_of_its_rows(whole: Graph) ->
         "mode": "overwrite",
         "schema": "rows:History",
         "invalid rows": "quarantine into history__rejected",
-        "columns": "id Int64, day Date",
+        "columns": "id Int64\nday Date",
         "written by": "keep",
         "read by": "keep, report",
     }
