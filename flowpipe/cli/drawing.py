@@ -30,11 +30,20 @@ def graph(
         Path | None, typer.Option("--output", "-o", help="Write this file; its ending is the format. - is stdout.")
     ] = None,
     format_: Annotated[
-        str | None, typer.Option("--format", help="svg, html, mermaid, dot or json; mermaid if there is no --output.")
+        str | None,
+        typer.Option(
+            "--format",
+            help="svg, html, mermaid, dot or json; mermaid if there is no --output.",
+            autocompletion=lambda: [*dict.fromkeys(_FORMATS.values())],
+        ),
     ] = None,
     level: Annotated[
         str | None,
-        typer.Option("--level", help="nodes or pipelines; without it nodes, but not of more than 60 at once."),
+        typer.Option(
+            "--level",
+            help="nodes or pipelines; without it nodes, but pipelines where the whole project has more than 60 nodes.",
+            autocompletion=lambda: ["nodes", "pipelines"],
+        ),
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Look up no environment variable and no secret.")] = False,
     as_json: Json = False,
@@ -52,7 +61,7 @@ def graph(
             raise UsageError(f"--json and {flag} {given} exclude each other", hint="leave one of them out")
     chosen = "json" if as_json else _format(file, format_)
     loaded = Project.load(project, profile=profile, sets=sets or (), offline=offline)
-    drawn = loaded.graph(*pipelines or (), level=level)  # type: ignore[arg-type]  # a wrong one is told there
+    drawn = loaded.graph(*(pipelines or ()), level=level)  # type: ignore[arg-type]  # a wrong one is told there
     text = getattr(drawn, chosen)()
     if file is None:
         typer.echo(text, nl=False)

@@ -121,6 +121,19 @@ def test_edges_do_not_cross_where_they_need_not() -> None:
     ]
 
 
+def test_a_tree_in_any_order_has_no_crossing() -> None:
+    links = [Link(f"n{number // 2}", f"n{number}") for number in range(2, 64)]
+    names = [f"n{number}" for number in range(1, 64)]
+    random.Random(3).shuffle(names)
+    places = draw([Box(name, 50, 30) for name in names], links, Spacing(40, 10)).places
+    columns: dict[float, list[tuple[float, float]]] = {}
+    for link in links:
+        columns.setdefault(places[link.target][0], []).append((places[link.source][1], places[link.target][1]))
+    assert len(columns) == 5
+    for ends in columns.values():
+        assert [high for _, high in sorted(ends)] == sorted(high for _, high in ends)
+
+
 def test_a_source_stands_beside_what_takes_it() -> None:
     boxes = [Box(name, 50, 30) for name in ("a", "b", "c", "param")]
     places = draw(boxes, [Link("a", "b"), Link("b", "c"), Link("param", "c")], Spacing(40, 10)).places
