@@ -207,8 +207,12 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
-def unknown(kind: str, name: str, known: Iterable[str], where: Where | None = None) -> Problem:
+def unknown(
+    kind: str, name: str, known: Iterable[str], where: Where | None = None, *, add: str | None = None
+) -> Problem:
     """The one way to say "Unknown X": names the nearest known X, and all of them while they are few.
+
+    `add` is what else can be done, where a name is not like any that is known: how to make one.
 
     >>> print(unknown("store", "lakee", ["lake", "landing"]))
     unknown store "lakee"
@@ -223,6 +227,8 @@ def unknown(kind: str, name: str, known: Iterable[str], where: Where | None = No
         hints.append(f"known: {', '.join(names)}")
     elif not close:
         hints.append(f"known: {', '.join(names[:12])} and {len(names) - 12} more")
+    if add and not close:
+        hints[-1] += f"; or {add}" if names else f"; {add}"
     return Problem(f'unknown {kind} "{name}"', where, " ".join(hints) or None)
 
 

@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
-from typing import Annotated
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from flowpipe.errors import nearest
 from flowpipe.validation import MalformedError
@@ -39,6 +39,15 @@ def duration(text: str) -> timedelta:
 def _duration(text: str) -> str:
     duration(text)
     return text
+
+
+def _unit_of_time(value: Any) -> Any:
+    """Tell of a number that it is no duration, and not that it is no text: in quotes it would be none either."""
+    return _duration(str(value)) if isinstance(value, int | float) else value
+
+
+def _unit_of_size(value: Any) -> Any:
+    return _size(str(value)) if isinstance(value, int | float) else value
 
 
 def _name(text: str) -> str:
@@ -177,11 +186,11 @@ class RowLimit:
 Name = Annotated[str, AfterValidator(_name)]
 DatasetName = Annotated[str, AfterValidator(_dataset_name)]
 NodeName = Annotated[str, AfterValidator(_node_name)]
-Duration = Annotated[str, AfterValidator(_duration)]
+Duration = Annotated[str, BeforeValidator(_unit_of_time), AfterValidator(_duration)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
 Rows = Annotated[str | int, AfterValidator(_rows)]
 Freshness = Annotated[str, AfterValidator(_freshness)]
 Limit = Annotated[str | int | float, AfterValidator(_limit)]
-Bytes = Annotated[str, AfterValidator(_size)]
+Bytes = Annotated[str, BeforeValidator(_unit_of_size), AfterValidator(_size)]
 DeleteWhen = Annotated[str, AfterValidator(_condition)]
 Reference = Annotated[str, AfterValidator(_reference)]

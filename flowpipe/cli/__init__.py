@@ -11,9 +11,10 @@ from contextlib import suppress
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
-from flowpipe.cli import breaking, past, project, running, tidying
-from flowpipe.errors import FlowpipeError, unexpected
+from flowpipe.cli import breaking, past, project, running, tidying, usage
+from flowpipe.errors import FlowpipeError, UsageError, unexpected
 
 app = typer.Typer(
     name="flowpipe",
@@ -76,15 +77,26 @@ def main() -> None:
 def run_command(arguments: list[str], *, debug: bool) -> int:
     """Run one command to its end, with all errors told; its exit code."""
     try:
-        app(arguments)
-    except SystemExit as done:  # how Typer ends, also after telling of flags that it does not know
+        return int(app(arguments, standalone_mode=False) or 0)
+    except SystemExit as done:  # of a reader that has seen enough
         return int(done.code or 0)
+    except typer.Abort:
+        return _report(UsageError("nothing was answered", hint="give it as a flag"))
+    except TyperException as error:
+        return _misused(error)
     except Exception as error:  # noqa: BLE001 - the last resort, which says that it is one
         if debug:
             text = traceback.format_exc()
             typer.echo(error.redact(text) if isinstance(error, FlowpipeError) else text, err=True)
         return _report(error if isinstance(error, FlowpipeError) else unexpected(error))
-    return 0
+
+
+def _misused(error: TyperException) -> int:
+    found = usage.told(error)
+    if found is not None:
+        return _report(found)
+    typer.echo(error.format_message(), err=True)
+    return error.exit_code
 
 
 def _report(error: FlowpipeError) -> int:
