@@ -87,7 +87,15 @@ class FlowpipeError(Exception):
     def hide(self, redact: Callable[[str], str]) -> None:
         """Take secrets out of all that it tells; a traceback of it must go through `redact`, too."""
         self.redact = redact
-        self.problems = tuple(each.hidden(redact) for each in self.problems)
+        self._tell(each.hidden(redact) for each in self.problems)
+
+    def at(self, where: Where) -> Self:
+        """The same, with a place for what has none."""
+        self._tell(replace(each, where=each.where or where) for each in self.problems)
+        return self
+
+    def _tell(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
         self.args = ("\n".join(str(each) for each in self.problems),)
 
     @classmethod

@@ -69,8 +69,8 @@ def load(schema: object) -> Any:
         try:
             return model.to_schema()
         except Exception as error:
-            text = f"{model.__name__} is not a usable schema: {first_line(error).rstrip('.')}"
-            raise ValueError(f"{text}; annotate each column with a type that Pandera knows") from error
+            text = f"{model.__name__} is not a usable schema: {first_line(error).rstrip('.')}; "
+            raise ValueError(text + "annotate each column with a type that Pandera knows") from error
     kind = schema if isinstance(schema, type) else type(schema)
     said = f"the class {kind.__name__}" if schema is kind else f"of type {kind.__name__}"
     foreign = any(cls.__module__.startswith("pandera.") for cls in kind.__mro__)
@@ -81,10 +81,7 @@ def load(schema: object) -> Any:
 
 
 def unsupported(schema: object) -> list[str]:
-    """What a schema asks for that Pandera would ignore in silence on Polars, or that cannot be honoured row by row.
-
-    Each is "what; what to do".
-    """
+    """What a schema asks for that Pandera would ignore on Polars, or that no row can be held to: "what; what to do"."""
     try:
         declared = load(schema)
     except ValueError as error:

@@ -133,6 +133,15 @@ class Incremental(Protocol):
         ...
 
 
+@runtime_checkable
+class Explaining(Protocol):
+    """A store of several files that tells which of them is to blame for rows that cannot be read."""
+
+    def fault(self, dataset: Dataset, pin: Pin, spool: Path) -> str | None:
+        """The file and what is wrong with it, as it follows "cannot be read: "; None: each of them can be read."""
+        ...
+
+
 class Adapter(Protocol):
     """One store. Made once per run in the driver, and in each worker process that runs whole steps.
 

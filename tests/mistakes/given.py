@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ import pytest
 from flowpipe.testing import servers
 from tests.mistakes.page import Change
 
+SMALL, ROWS = 200_000, 50_000
 SECRET = "hunter2"  # in no output
 
 
@@ -255,12 +257,25 @@ def unreadable(world: World) -> Iterator[None]:
     path.chmod(0o644)
 
 
-@given("no file may be written")
+@given("the disk of the lake is full")
 def full(world: World) -> Iterator[None]:
-    """A limit on the size of files, which is how a disk is full for one process alone."""
-    world.own_process = True
-    world.prefix = ["prlimit", "--fsize=512"]
-    yield
+    """A small disk of its own where that may be mounted, else files that cannot grow; and many new orders."""
+    lake, aside = world.project / "data/lake", world.project / "aside"
+    days = pl.Series("day", [date(2024, 1, 1 + number % 31) for number in range(ROWS)])
+    noise = pl.Series("amount", [random.Random(number).random() for number in range(ROWS)])
+    pl.DataFrame({"shop": "Bonn", "day": days, "amount": noise}).write_csv(world.project / "data/landing/orders.csv")
+    lake.rename(aside)
+    lake.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL}", "none", str(lake)]
+    mounted = subprocess.run(mount, check=False, capture_output=True).returncode == 0
+    try:
+        shutil.copytree(aside, lake, dirs_exist_ok=True)
+        world.own_process = True
+        world.prefix = [] if mounted else ["prlimit", f"--fsize={SMALL}"]
+        yield
+    finally:
+        if mounted:
+            subprocess.run(["umount", "-l", str(lake)], check=True)
 
 
 @given("PostgreSQL")
