@@ -10,7 +10,8 @@ from pathlib import Path
 import polars as pl
 
 from flowpipe import watermark
-from flowpipe.adapters import Dataset, Explaining, Incremental, Missing, Pin
+from flowpipe.adapters import Dataset, Missing, Pin
+from flowpipe.adapters.abilities import Explaining, Incremental
 from flowpipe.bound import Bound, Read, read_slice
 from flowpipe.catalog import Catalog
 from flowpipe.config import Configuration

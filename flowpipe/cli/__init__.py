@@ -5,6 +5,7 @@ Heavy libraries stay out until a command needs them, so that help, `list` and `r
 
 # Annotations are no texts here: Typer would compile each of every command at every start.
 import os
+import signal
 import sys
 import traceback
 from contextlib import suppress
@@ -13,8 +14,22 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from flowpipe.cli import breaking, past, project, running, tidying, usage
-from flowpipe.errors import FlowpipeError, UsageError, unexpected
+from flowpipe.cli import (
+    breaking,
+    completing,
+    doctor,
+    drawing,
+    explain,
+    looking,
+    past,
+    project,
+    running,
+    schema,
+    testing,
+    tidying,
+    usage,
+)
+from flowpipe.errors import FlowpipeError, Interrupted, UsageError, unexpected
 
 app = typer.Typer(
     name="flowpipe",
@@ -45,16 +60,26 @@ def _options(
     del version, debug  # read by its callback, and in `main`, so that it may stand anywhere
 
 
+_INTERRUPTED = Interrupted(signal.SIGINT)
+
 app.command("list")(project.list_)
 _COMMANDS = (
     project.check,
+    drawing.graph,
     running.plan,
     running.run,
+    testing.test,
+    looking.read,
+    looking.sql,
     tidying.maintain,
     tidying.clean,
     breaking.breaker,
+    doctor.doctor,
+    explain.explain,
     past.runs,
     past.show,
+    completing.completion,
+    schema.schema,
 )
 for _command in _COMMANDS:
     app.command()(_command)
@@ -62,6 +87,8 @@ for _command in _COMMANDS:
 
 def main() -> None:
     """The console script."""
+    if completing.VARIABLE in os.environ:
+        completing.begin()
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     # delta-rs writes every try that failed to stderr, in a form of its own; what comes of it is told by flowpipe.
     os.environ.setdefault("RUST_LOG", "error")
@@ -77,8 +104,10 @@ def main() -> None:
 def run_command(arguments: list[str], *, debug: bool) -> int:
     """Run one command to its end, with all errors told; its exit code."""
     try:
-        return int(app(arguments, standalone_mode=False) or 0)
-    except SystemExit as done:  # of a reader that has seen enough
+        code = int(app(arguments, prog_name=app.info.name, standalone_mode=False) or 0)
+        # Of Ctrl-C Typer says nothing.
+        return _report(_INTERRUPTED) if code == _INTERRUPTED.exit_code else code
+    except SystemExit as done:  # how Typer ends when what it wrote to is closed, or a shell asked how to go on
         return int(done.code or 0)
     except typer.Abort:
         return _report(UsageError("nothing was answered", hint="give it as a flag"))
