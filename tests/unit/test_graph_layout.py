@@ -61,6 +61,7 @@ def ways(line: Line) -> list[Area]:
 def check(parts: Parts, sheet: Sheet) -> None:
     boxes = {box.vertex.id: area(box) for box in sheet.boxes}
     frames = {frame.group.name: area(frame) for frame in sheet.frames}
+    assert min(left for left, *_ in [*boxes.values(), *frames.values()]) == 0
     assert boxes.keys() == {vertex.id for vertex in parts.vertices}
     assert [pair for pair in combinations(boxes, 2) if overlap(boxes[pair[0]], boxes[pair[1]])] == []
     assert [pair for pair in combinations(frames, 2) if overlap(frames[pair[0]], frames[pair[1]])] == []
@@ -89,6 +90,12 @@ def check(parts: Parts, sheet: Sheet) -> None:
 @pytest.mark.parametrize(("nodes", "pipelines"), [(5, 1), (5, 3), (50, 6), (50, 1), (300, 24), (300, 1)])
 def test_nothing_lies_on_anything_else(nodes: int, pipelines: int) -> None:
     parts = made(nodes, pipelines)
+    check(parts, arrange(parts))
+
+
+def test_what_reads_nothing_stands_at_the_left() -> None:
+    vertices = (Vertex("pipeline:a", "pipeline", "a"), Vertex("dataset:b", "dataset", "b"))
+    parts = Parts("made", "", (), vertices, (Edge("pipeline:a", "dataset:b"),))
     check(parts, arrange(parts))
 
 
