@@ -55,7 +55,7 @@ def schema(kind: str) -> Schema:
         parts |= options
         made["properties"]["stores"]["additionalProperties"] = {"$ref": "#/definitions/store"}
         made |= _whole_stores(required)
-    return {"$schema": _DRAFT, "$comment": FILES[kind], **made}
+    return {"$schema": _DRAFT, "title": f"flowpipe {kind}", **made}
 
 
 def write(folder: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import re
 import tempfile
@@ -19,6 +20,7 @@ from jsonschema import Draft7Validator
 
 from flowpipe import conffile, executors, schemas
 from flowpipe.catalog import Catalog
+from flowpipe.datasets import flaws
 from flowpipe.errors import ConfigError
 from flowpipe.loading import load_valid
 from tests.test_docs import blocks
@@ -151,6 +153,7 @@ BAD = [
     ("catalog", "a: {path: x}\n"),
     ("catalog", "a: {store: here}\n"),
     ("catalog", "a: {store: here, path: x, table: y}\n"),
+    ("catalog", "a: {store: here, table: x, query: y}\n"),
     ("catalog", "a-b: {store: here, path: x}\n"),
     ("catalog", "a__rejected: {store: here, path: x}\n"),
     ("catalog", "a: [1]\n"),
@@ -195,6 +198,28 @@ BAD = [
 def test_what_check_refuses_an_editor_refuses(kind: str, text: str) -> None:
     assert told(kind, text)
     assert refused(kind, text)
+
+
+FORMS: dict[str, list[Any]] = {
+    "mode": ["overwrite", "replace", "append", "merge", "snapshot"],
+    "key": [["id"]],
+    "missing": ["keep", "delete", "close"],
+    "max_deleted": ["5%"],
+    "effective": ["run_time", "at"],
+    "partition": [{"every": "month", "column": "at"}],
+    "schema_change": ["add", "replace"],
+    "order_by": ["at"],
+}
+
+
+def test_keys_that_go_together_or_do_not() -> None:
+    """Every mode with every form of the keys that have to do with it."""
+    choices = [[None, *values] for values in FORMS.values()]
+    of_catalog = validator("catalog")
+    for chosen in itertools.product(*choices):
+        given = {key: value for key, value in zip(FORMS, chosen, strict=True) if value is not None}
+        dataset = {"store": "here", "table": "a", **given}
+        assert (dataset, of_catalog.is_valid({"a": dataset})) == (dataset, not any(flaws(dataset)))
 
 
 # What an editor cannot see, by the message of `check`, and why.
