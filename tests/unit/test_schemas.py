@@ -132,6 +132,8 @@ BAD = [
     ("profile", "stores: {here: {adapter: files}}\n"),
     ("profile", "stores: {here: {url: data}}\n"),
     ("profile", "extends: dev\nstores: {here: {ulr: data}}\n"),
+    ("profile", "extends: dev\nstores: {here: {target_file_size: 1}}\n"),
+    ("profile", "executor: {workers: many}\n"),
     ("profile", "stores: {my-store: {adapter: files, url: data}}\n"),
     ("profile", "stores: {lake: {adapter: delta, url: x, target_file_size: 128}}\n"),
     ("profile", "stores: {lake: {adapter: delta, url: x, durability: none_}}\n"),
@@ -233,6 +235,7 @@ UNSEEN = {
     "urls need": "so do they here",
     "delta-rs": "what it cannot quote is no short pattern, and schemes may be written in any case",
     "is no connection string": "libpq's own parser decides",
+    'unknown key "address"': "where an executor has no type, the project or another profile may say it",
     "neither rows nor a share": "a number such as 1e-05 is written as 0.00001 there",
 }
 NOT_SEEN = [
@@ -247,6 +250,7 @@ NOT_SEEN = [
     ("profile", "stores: {h: {adapter: files, url: 'gopher://x'}}\n", "unknown kind of url"),
     ("profile", "stores: {h: {adapter: delta, url: 'gopher://x'}}\n", "delta-rs"),
     ("profile", "stores: {h: {adapter: postgres, dsn: 'x'}}\n", "is no connection string"),
+    ("profile", "executor: {address: 'h:1'}\n", 'unknown key "address"'),
 ]
 
 
@@ -299,7 +303,9 @@ def mappings(schema: dict[str, Any], definitions: dict[str, Any]) -> st.SearchSt
         named = [(next(iter(rule["if"]["properties"])), rule["then"]["$ref"].rpartition("/")[2]) for rule in rules]
         chosen = {part: st.fixed_dictionaries({key: st.just(part.partition("_")[2])}) for key, part in named}
         both = [st.tuples(mappings(definitions[part], definitions), one) for part, one in chosen.items()]
-        return st.one_of(both).map(lambda pair: pair[0] | pair[1])
+        # A store may be half of one that another profile completes.
+        whole = st.integers(0, 5) if named[0][0] == "adapter" else st.just(1)
+        return st.tuples(st.one_of(both), whole).map(lambda drawn: drawn[0][0] | (drawn[0][1] if drawn[1] else {}))
     keys = {key: values(inner, definitions) for key, inner in schema["properties"].items()}
     needed = {key: keys[key] for key in schema.get("required", ())}
     return st.lists(st.sampled_from(sorted(keys)), max_size=5, unique=True).flatmap(
