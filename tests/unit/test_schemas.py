@@ -322,7 +322,7 @@ def test_any_file(kind: str, found: str, monkeypatch: pytest.MonkeyPatch) -> Non
     schema: Any = validator(kind).schema
     whole = mappings(schema, schema["definitions"]) if "properties" in schema else datasets(schema)
 
-    @settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(whole)
     def holds(data: Any) -> None:
         text = json.dumps(data)
