@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,12 +16,13 @@ import polars as pl
 
 from flowpipe import executors, memory
 from flowpipe.audit import Audit
+from flowpipe.blame import blamed
 from flowpipe.bound import Read, read_slice
 from flowpipe.catalog import Catalog
 from flowpipe.config import Configuration
 from flowpipe.datasets import DatasetConfig
 from flowpipe.dry_audit import DryAudit
-from flowpipe.errors import ConfigError, FlowpipeError, NodeError, UsageError, redact, unexpected, unknown
+from flowpipe.errors import ConfigError, FlowpipeError, UsageError, redact, unexpected, unknown
 from flowpipe.executors import NodeEnd, NodeProgress, Site
 from flowpipe.executors.scheduler import Scheduler
 from flowpipe.frames import collected, kind_of, present, rows_of, to_lazy
@@ -65,18 +66,6 @@ class Desk:
     note: Callable[[str], None]
 
 
-@cache
-def _spill() -> TemporaryDirectory[str]:
-    """A folder for as long as the process lives: Polars keeps to the first that it ever spilt to, gone or not."""
-    return TemporaryDirectory(prefix="flowpipe-spill-", ignore_cleanup_errors=True)
-
-
-def tidy() -> None:
-    """Leave nothing behind, before a process ends that previews nothing more and does not end as Python does."""
-    if _spill.cache_info().currsize:
-        _spill().cleanup()
-
-
 @contextmanager
 def opened(
     configuration: Configuration, catalog: Catalog, code: Importer, now: datetime, note: Callable[[str], None]
@@ -94,7 +83,7 @@ def opened(
 
     with TemporaryDirectory(prefix="flowpipe-", ignore_cleanup_errors=True) as folder:
         scratch = Path(folder)
-        spill = scratch if configuration.memory_budget is None else Path(_spill().name)
+        spill = scratch if configuration.memory_budget is None else memory.own_spill()
         executor = executors.create(
             configuration.executor, configuration, Site(new_run_id(now), scratch / "executor", code)
         )
@@ -247,11 +236,7 @@ class _Preview:
         except FlowpipeError:
             raise
         except Exception as error:
-            first_line = str(error).strip().partition("\n")[0]
-            text = f"{'node' if node else 'input'} {name} failed when its rows were computed"
-            raise NodeError(
-                f"{text}: {type(error).__name__}: {first_line}", where=node.where if node else None
-            ) from error
+            raise blamed("node" if node else "input", name, error, self.pick.bound.graph) from error
         return Shown(self.pick.bound.name, part, name, type_name, value, rows)
 
 
