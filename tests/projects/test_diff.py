@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 from deltalake import DeltaTable
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from flowpipe.cli import run_command
 from flowpipe.difference import compare
@@ -284,3 +288,40 @@ def test_a_key_tells_rows_apart() -> None:
         "the key (k) does not tell rows apart: 2 rows of the old side have k=a\n"
         "  hint: name more columns: --key a,b; or none, to compare whole rows: --key ''"
     )
+
+
+ROWS = st.dictionaries(
+    st.one_of(st.none(), st.integers(0, 5)),
+    st.tuples(
+        st.one_of(st.none(), st.sampled_from([0.0, -0.0, 1.5, NAN])), st.one_of(st.none(), st.text("ab", max_size=2))
+    ),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(ROWS, ROWS)
+def test_it_counts_as_python_does(
+    old: dict[int | None, tuple[Any, ...]], new: dict[int | None, tuple[Any, ...]]
+) -> None:
+    def frame(rows: dict[int | None, tuple[Any, ...]]) -> pl.LazyFrame:
+        schema = {"k": pl.Int64, "x": pl.Float64, "s": pl.String}
+        return pl.LazyFrame([(key, *values) for key, values in rows.items()], schema=schema, orient="row")
+
+    def told(rows: dict[int | None, tuple[Any, ...]]) -> dict[int | None, str]:
+        return {key: str([x if x is None or x != 0 else 0.0, s]) for key, (x, s) in rows.items()}
+
+    before, after = told(old), told(new)
+    changed = {key for key in before.keys() & after.keys() if before[key] != after[key]}
+    by_key = compare(frame(old), frame(new), ["k"], 99)
+    counted = (by_key.added, by_key.removed, by_key.changed, by_key.same)
+    assert counted == (
+        len(after.keys() - before.keys()),
+        len(before.keys() - after.keys()),
+        len(changed),
+        len(before.keys() & after.keys()) - len(changed),
+    )
+    assert {row.key["k"] for row in by_key.changed_examples} == changed
+    assert set(by_key.added_examples["k"]) == after.keys() - before.keys()
+    whole = compare(frame(old).drop("k"), frame(new).drop("k"), [], 99)
+    counts = Counter(after.values()), Counter(before.values())
+    assert (whole.added, whole.removed) == ((counts[0] - counts[1]).total(), (counts[1] - counts[0]).total())

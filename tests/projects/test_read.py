@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import duckdb
+import filelock
 import polars as pl
 import pytest
 
@@ -479,6 +480,13 @@ def test_a_file_that_another_process_holds(ask: Ask, shop: ProjectFolder) -> Non
         holder.communicate("\n", timeout=30)
 
 
+def test_a_run_may_be_at_work(ask: Ask, shop: ProjectFolder) -> None:
+    with filelock.FileLock(shop.path / ".flowpipe/dev/lock"):
+        assert ask("run", "items").code == 75
+        assert ask("read", "items", "-n", "1").code == 0
+        assert ask("sql", "from totals").code == 0
+
+
 def test_the_facade(shop: ProjectFolder) -> None:
     project = Project.load(shop.path)
     assert project.read("items", partition="2024-02")["item"].to_list() == ["fig", "apple"]
@@ -525,6 +533,11 @@ def test_postgres(
         "",
     )
     assert ask("sql", JOINED, "-f", "csv", *pg) == Finished(0, "shop,n\nnorth,8\nsouth,9\n", "")
+    monkeypatch.setenv("WAREHOUSE_DSN", "postgresql://me:hunter2sesame@127.0.0.1:1/none")
+    for refused in (ask("read", "totals", *pg), ask("sql", "from totals", *pg)):
+        assert (refused.code, refused.out) == (1, "")
+        assert "hunter2sesame" not in refused.err
+    monkeypatch.setenv("WAREHOUSE_DSN", postgres_server.dsn)
     assert ask("diff", "totals", "--with-profile", "dev", "--key", "item", *pg) == Finished(
         0, "totals, by item\n  old  profile dev\n  new  profile pg\nno difference: 3 rows\n", ""
     )
