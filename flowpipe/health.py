@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from flowpipe import assembly, breaker, executors, loading, machine, probing
-from flowpipe.adapters import Adapter, Probing
+from flowpipe.adapters import Adapter
+from flowpipe.adapters.abilities import Probing
 from flowpipe.catalog import Catalog
 from flowpipe.cleaning import of_dead_runs
 from flowpipe.config import Configuration

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 COLORS: Mapping[str, str] = {
     "done": "green",
@@ -86,8 +86,10 @@ def _rich_table(
     from rich.text import Text
 
     grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for heading in headings:
-        grid.add_column(heading, justify="right" if heading in right else "left", overflow="fold")
+    for number, heading in enumerate(headings):
+        # What a row is named by can be copied from a narrow terminal, too.
+        justify: Literal["left", "right"] = "right" if heading in right else "left"
+        grid.add_column(heading, justify=justify, overflow="fold", no_wrap=not number)
     for row in rows:
         grid.add_row(*(Text(cell, style=styles.get(cell, "")) for cell in row))
     Console(highlight=False).print(grid)
@@ -143,10 +145,17 @@ def counted(number: int, what: str) -> str:
 def ago(moment: datetime, now: datetime | None = None) -> str:
     """How long ago something was, for people.
 
-    >>> ago(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 4, tzinfo=UTC))
-    '3 days ago'
+    >>> noon = datetime(2026, 11, 25, 12, tzinfo=UTC)
+    >>> [ago(noon.replace(**then), noon) for then in ({}, {"minute": 0, "hour": 11}, {"day": 24, "hour": 11})]
+    ['just now', '1 hour ago', '1 day ago']
+    >>> ago(noon.replace(hour=13), noon)
+    'in the future'
     """
     passed = ((now or datetime.now(UTC)) - moment).total_seconds()
-    if passed < 0:
+    if passed < -60:
         return "in the future"
-    return f"{passed // 86400:.0f} days ago" if passed >= 2 * 86400 else f"{seconds(passed)} ago"
+    for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):
+        if passed >= length:
+            number = int(passed // length)
+            return f"{number} {unit}{'' if number == 1 else 's'} ago"
+    return "just now"

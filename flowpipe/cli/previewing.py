@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flowpipe.cli.options import Names, Partitions
+from flowpipe.cli.options import Names, Partitions, known
 from flowpipe.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,10 +18,16 @@ Select = Annotated[
     typer.Option(
         "--select",
         help="Publish nothing, print these nodes: late, late+ (and what is made of it), +late. May be repeated.",
+        autocompletion=known("nodes"),
     ),
 ]
 Until = Annotated[
-    str | None, typer.Option("--to", help="Only windows up to this one; or a node: print it, publish nothing.")
+    str | None,
+    typer.Option(
+        "--to",
+        help="Only windows up to this one; or a node: print it, publish nothing.",
+        autocompletion=known("partitions"),
+    ),
 ]
 Head = Annotated[int | None, typer.Option("--head", min=0, help="How many rows of each node to print; 10 if absent.")]
 _ROWS = 10
@@ -66,7 +72,7 @@ def show(
     Raises:
         UsageError: there are several partitions, or there is no such node.
     """
-    from flowpipe import errors, glimpse, preview, terminal
+    from flowpipe import errors, glimpse, memory, terminal
 
     if partitions and len(partitions) > 1:
         raise UsageError("nodes are printed for one window, not for several", hint="give --partition once")
@@ -79,7 +85,7 @@ def show(
             note=lambda text: typer.echo(f"note: {text}", err=True),
         )
     finally:
-        preview.tidy()
+        memory.tidy()
     redact = partial(errors.redact, secrets=project.configuration.secrets)
     for number, one in enumerate(found):
         if as_json:

@@ -29,7 +29,7 @@ def explain(bound: Bound, name: str, around: Surroundings) -> Explanation:
                 ("pipeline", bound.name),
                 ("function", str(node.where)),
                 ("signature", _signature(bound, node, around)),
-                ("says", [line for line in inspect.cleandoc(node.says).splitlines() if line] if node.says else None),
+                ("says", [line for line in inspect.cleandoc(node.doc).splitlines() if line] if node.doc else None),
                 ("takes", [_taken(bound, parameter, around) for parameter in node.inputs]),
                 ("runs", _fan_out(node)),
                 ("used by", list(bound.graph.consumers(name))),

@@ -17,7 +17,8 @@ from pydantic import BaseModel, Field
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
 
 from flowpipe import partition, probing
-from flowpipe.adapters import Dataset, Finding, Held, Missing, Pin, Publication, Upkeep, sql, tables
+from flowpipe.adapters import Dataset, Finding, Held, Missing, Pin, Publication, sql, tables
+from flowpipe.adapters.abilities import Upkeep
 from flowpipe.adapters.duckdb import contents, fitting, selection, transaction, types
 from flowpipe.adapters.duckdb.contents import Contents
 from flowpipe.adapters.duckdb.opening import File, schemes
@@ -36,9 +37,15 @@ _ATTEMPTS = 8
 class Options(Model):
     """Which file, and how the URLs in queries are reached."""
 
-    database: str = Field(description="the DuckDB file; relative to the project, made when first written")
+    database: str = Field(
+        description="the DuckDB file; relative to the project, made when first written",
+        examples=["data/warehouse.duckdb"],
+    )
     options: dict[str, Any] = Field(
-        default_factory=dict, repr=False, description="settings of the URLs that queries read, as of s3://"
+        {},
+        repr=False,
+        description="for the URLs that queries read, as of s3://: key, secret, endpoint_url, region, ...",
+        examples=[{"region": "eu-central-1"}],
     )
 
 
@@ -47,6 +54,11 @@ class DuckDB(Database):
 
     Options: type[BaseModel] = Options
     driver_only = True  # one process at a time has the file open for writing
+
+    @classmethod
+    def temporary(cls, folder: Path) -> Mapping[str, Any]:
+        """A file."""
+        return {"database": str(folder / "test.duckdb")}
 
     def __init__(self, options: BaseModel, root: Path) -> None:
         assert isinstance(options, Options)
@@ -73,11 +85,17 @@ class DuckDB(Database):
 
     def read(self, dataset: Dataset, part: Slice, pin: Pin, spool: Path) -> pl.LazyFrame:  # noqa: ARG002
         """The rows, copied to the spool by one statement, so that the file is free again while they are used."""
+        return self.some(dataset, part, spool)
+
+    def some(
+        self, dataset: Dataset, part: Slice, spool: Path, columns: Sequence[str] | None = None, rows: int | None = None
+    ) -> pl.LazyFrame:
+        """The same of some columns, and no more than so many rows."""
         spool.mkdir(parents=True, exist_ok=True)
         target = spool / f"{dataset.name}-{uuid.uuid4().hex}.parquet"
-        with self._reading(dataset, part) as (cursor, columns):
+        with self._reading(dataset, part) as (cursor, there):
             bounds = selection.parameters(dataset, part) | sql.bounds(part.new)
-            _copy(cursor, selection.rows(dataset, part, columns), bounds, target)
+            _copy(cursor, selection.rows(dataset, part, there, rows, columns), bounds, target)
         return pl.scan_parquet(target, glob=False)
 
     def newest(self, dataset: Dataset, column: str) -> Any:
