@@ -349,6 +349,23 @@ def test_a_postgres_role_that_may_only_read(doctor: Doctor, postgres_server: ser
     ]
 
 
+def test_a_wrong_password(doctor: Doctor, postgres_server: servers.PostgresServer) -> None:
+    with psycopg.connect(postgres_server.dsn) as connection:
+        connection.execute("CREATE ROLE doctor_locked LOGIN PASSWORD 'right-password'")
+        ((file,),) = connection.execute("SHOW hba_file").fetchall()
+        rules = Path(file)
+        rules.write_text(f"local all doctor_locked scram-sha-256\n{rules.read_text()}")
+        connection.execute("SELECT pg_reload_conf()")
+    dsn = f"host={postgres_server.folder} dbname=postgres user=doctor_locked password=wrong-password"
+    told = postgres(doctor, dsn).failures()
+    server = 'connection failed: connection to server on socket "FOLDER/.s.PGSQL.5432" failed'
+    refused = 'FATAL: password authentication failed for user "doctor_locked"'
+    assert [line.replace(str(postgres_server.folder), "FOLDER") for line in told] == [
+        f"FAIL base: server database postgres on FOLDER: {server}: {refused}",
+        "hint: does the server run, and are the store's host, port, user and password right?",
+    ]
+
+
 def test_a_postgres_that_does_not_answer(doctor: Doctor) -> None:
     told = postgres(doctor, "postgresql://me:hunter22@127.0.0.1:9/db").failures()
     server = 'connection failed: connection to server at "VERSION", port 9 failed: Connection refused'
@@ -447,7 +464,8 @@ def test_a_run_at_work(doctor: Doctor) -> None:
     doctor.project.write(WAITING)
     with running(doctor.project, "node", "run", "double", "--set", "params.factor=3") as process:
         (told,) = doctor.failures()
-        since = r"note lock held by run RUN, process PID, since \d\d:\d\d:\d\d \(\d.* ago\): flowpipe run double .*"
+        since = r"since \d\d:\d\d:\d\d \((just now|\d.* ago)\): flowpipe run double .*"
+        since = f"note lock held by run RUN, process PID, {since}"
         assert re.fullmatch(since.replace("PID", str(process.pid)), told), told
         process.kill()
     left = doctor.failures()
