@@ -93,7 +93,8 @@ def _remote(url: str, settings: Mapping[str, Any], *, written: bool) -> Iterator
             yield from _server(fs, path)
         yield Finding("read", "ok", _objects(fs, path)) if is_s3 else _entries(fs, path, url)
     except Exception as error:  # noqa: BLE001 - whatever a library of a store raises
-        yield _refused("read", error)
+        found = _refused("read", error)
+        yield found if is_s3 else replace(found, hint="look at the store's `url`, and whether its server runs")
         return
     if written:
         yield _put(fs, path)

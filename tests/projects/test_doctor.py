@@ -15,7 +15,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import psycopg
 import pytest
@@ -455,6 +458,24 @@ def test_what_is_wrong_with_an_s3_store(s3: Callable[..., Doctor], s3_server: se
         "FAIL base: read the server does not answer",
         "hint: is `endpoint_url` right, and the server running?",
     ]
+
+
+class Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Nothing: what the command prints is looked at."""
+
+
+def test_a_server_of_files_is_only_read(doctor: Doctor) -> None:
+    answer = partial(Silent, directory=doctor.project.path / "data")
+    with ThreadingHTTPServer(("127.0.0.1", 0), answer) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        place = f"http://127.0.0.1:{server.server_port}"
+        doctor.project.write({"conf/profiles/dev.yml": f"stores: {{here: {{adapter: files, url: '{place}'}}}}\n"})
+        assert [line for line in doctor.lines() if "here: " in line] == [f"ok here: read {masked(place)}, 1 entry"]
+        server.shutdown()
+    (told, hint) = [line for line in doctor.failures() if "configuration" not in line][:2]
+    assert told.startswith("FAIL here: read Cannot connect to host")
+    assert hint == "hint: look at the store's `url`, and whether its server runs"
 
 
 # Runs, the ledger, breakers, clusters
