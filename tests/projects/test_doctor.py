@@ -22,6 +22,7 @@ from threading import Thread
 
 import psycopg
 import pytest
+from filelock import FileLock
 
 from flowpipe import health
 from flowpipe.cli import run_command
@@ -199,7 +200,7 @@ def test_a_broken_configuration_keeps_nothing_else_from_being_looked_at(doctor: 
 def test_a_profile_that_is_not_there(doctor: Doctor) -> None:
     assert doctor.failures("--profile", "prod") == [
         'FAIL configuration unknown profile "prod"',
-        "hint: known: dev",
+        "hint: known: dev; or write conf/profiles/prod.yml",
     ]
 
 
@@ -496,6 +497,23 @@ def test_a_run_at_work(doctor: Doctor) -> None:
         [],
         ["note unfinished SIZE that killed runs left in dev/scratch; the next run, or `flowpipe clean`, removes it"],
     )
+
+
+def test_a_look_that_fails_keeps_no_other_from_being_taken(doctor: Doctor) -> None:
+    ledger = doctor.project.path / ".flowpipe/ledger.db"
+    doctor.project.write({".flowpipe/ledger.db": "this is no ledger at all\n" * 100, ".flowpipe/dev/lock": ""})
+    doctor.project.write({".flowpipe/dev/intents/torn.json": "torn"})
+    damaged = [f"{ledger}: the run ledger is damaged", "hint: delete the file: it is only history"]
+    with FileLock(doctor.project.path / ".flowpipe/dev/lock"):
+        assert doctor.failures() == [
+            f"FAIL ledger {damaged[0]}",
+            damaged[1],
+            f"FAIL lock {damaged[0]}",
+            damaged[1],
+            "FAIL unfinished JSONDecodeError: Expecting value: line 1 column 1 (char 0)",
+            "hint: if this line does not tell what to mend, report it",
+        ]
+    assert "ok here: read data, 1 entry" in doctor.lines()
 
 
 def test_a_step_that_is_decided_and_not_published(doctor: Doctor) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 
+from flowpipe import names
 from flowpipe.cli import run_command
 from flowpipe.project import Project
 from tests.conftest import ProjectFolder
@@ -330,6 +331,10 @@ def test_json_and_the_library_say_the_same(explain: Explain, shop: ProjectFolder
     found = Project.load(shop.path).explain("clean")
     assert [(each.kind, each.name) for each in found] == [(kind, "clean") for kind in ("dataset", "node", "pipeline")]
     assert {fact.label: list(fact.lines) for fact in found[2].facts} == pipeline["facts"]
+
+
+def test_a_shell_completes_what_can_be_explained(shop: ProjectFolder) -> None:
+    assert names.everything(shop.path) == ["clean", "customers", "orders", "priced", "report", "totals"]
 
 
 LOCKED = """\
