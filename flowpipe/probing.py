@@ -50,7 +50,7 @@ def writing(path: Path, shown: str) -> Finding:
 
 def _listed(path: Path, shown: str, *, written: bool) -> str:
     if path.is_dir():
-        return f"{shown}, {_counted(sum(not name.startswith(_PREFIX) for name in os.listdir(path)))}"
+        return f"{shown}, {_counted(sum(not each.name.startswith(_PREFIX) for each in path.iterdir()))}"
     if path.exists():
         raise FlowpipeError(f"{shown} is a file, not a folder", hint=_URL)
     if not written:
