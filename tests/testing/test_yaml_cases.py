@@ -332,6 +332,33 @@ def test_a_projects_own_mistakes_are_told_too(folder: ProjectFolder) -> None:
     )
 
 
+def test_pytests_settings_name_the_project_and_what_is_set(folder: ProjectFolder) -> None:
+    case = """
+        tests:
+          - name: five
+            node: doubled
+            given: {numbers: "n\\n1"}
+            expect: "n\\n5"
+        """
+    code = """
+        def test_five(flowpipe_project):
+            assert flowpipe_project.compute("doubled", given={"numbers": "n\\n1"})["doubled"]["n"].item() == 5
+        """
+    folder.write({f"shop/{name}": text for name, text in PROJECT.items()})
+    (folder.path / "conf/project.yml").unlink()
+    folder.write({"checks/test_five.yml": case, "checks/test_five_in_code.py": code})
+    settings = ("-o", "flowpipe_project=shop", "-o", "flowpipe_sets=params.factor=5")
+    assert run("checks", *settings) == (2, [])
+    passed, (told,) = run("checks")
+    assert (passed, told) == (
+        0,
+        (
+            f"no flowpipe project at {folder.path}/checks or above it: there is no conf/project.yml\n"
+            "  hint: put the test below a project, or name one in pytest's settings: flowpipe_project = FOLDER"
+        ),
+    )
+
+
 def test_other_peoples_files_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("test_it.yml", "test_it.yaml"):
