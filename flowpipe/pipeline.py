@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flowpipe import blocks, graph
-from flowpipe.config import PipelineConfig
 from flowpipe.errors import ConfigError, FlowpipeError, NodeError, Problem, Where, unknown
 from flowpipe.executors import NodeProgress
 from flowpipe.executors.scheduler import Scheduler
@@ -18,6 +17,7 @@ from flowpipe.executors.task import Failure, NodesFailed, Settings, Task, Watch
 from flowpipe.firing import NO_HOOKS, Firing
 from flowpipe.hooks import Hook, invalid
 from flowpipe.modules import ProjectCode
+from flowpipe.pipelinefile import PipelineConfig
 
 # What a value must be where a number is annotated: NumPy's numbers are as good as Python's.
 _NUMBERS: dict[type, type] = {int: numbers.Integral, float: numbers.Real, complex: numbers.Complex, bool: object}
@@ -44,7 +44,7 @@ class Node:
     """A node of the graph; `where` is the user's function, `module` the one that holds it.
 
     One that `expands` gives the items of a fan-out; what is `within` it runs once per item; `collects` is the input
-    that a node gets for all items.
+    that a node gets for all items. `says` is the function's docstring.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Node:
     expands: bool = False
     within: str | None = None
     collects: str | None = None
+    doc: str = ""
 
 
 @dataclass(frozen=True)
@@ -272,6 +273,7 @@ def _node(node: Any, code: ProjectCode, within: str | None) -> Node:
         blocks.expands(node),
         within,
         blocks.collected(node),
+        str(node.documentation or ""),
     )
 
 

@@ -13,7 +13,20 @@ from typing import Annotated
 
 import typer
 
-from flowpipe.cli import breaking, completing, past, project, running, testing, tidying
+from flowpipe.cli import (
+    breaking,
+    completing,
+    doctor,
+    drawing,
+    explain,
+    looking,
+    past,
+    project,
+    running,
+    schema,
+    testing,
+    tidying,
+)
 from flowpipe.errors import FlowpipeError, Interrupted, unexpected
 
 app = typer.Typer(
@@ -50,15 +63,21 @@ _INTERRUPTED = Interrupted(signal.SIGINT)
 app.command("list")(project.list_)
 _COMMANDS = (
     project.check,
+    drawing.graph,
     running.plan,
     running.run,
     testing.test,
+    looking.read,
+    looking.sql,
     tidying.maintain,
     tidying.clean,
     breaking.breaker,
+    doctor.doctor,
+    explain.explain,
     past.runs,
     past.show,
     completing.completion,
+    schema.schema,
 )
 for _command in _COMMANDS:
     app.command()(_command)
