@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 
 import polars as pl
 
-from flowpipe import checks, rules
+from flowpipe import checks, looking, rules
 from flowpipe.adapters import Dataset
 from flowpipe.catalog import REJECTED, Catalog
 from flowpipe.errors import ConfigError, FlowpipeError, Interrupted, NodeError, OutOfTime, Problem, UsageError, unknown
-from flowpipe.frames import kind_of
+from flowpipe.frames import collected, kind_of
 from flowpipe.modules import ProjectCode
 from flowpipe.plan import Plan
 from flowpipe.project import Project
@@ -164,7 +164,12 @@ class TestProject:
         dataset = self._dataset(name)
         if wanted and not name.endswith(REJECTED):
             writing.window_of(dataset, wanted)
-        return self.project.read(name, partition=wanted)
+        try:
+            with looking.opened(self.project.configuration, self.project.catalog) as look:
+                return collected(look.source(name, wanted).frame())
+        except UsageError as error:  # names are known by now: there is nothing yet
+            hint = "run the pipeline that writes it, or `write` it"
+            raise UsageError.of(replace(each, where=None, hint=hint) for each in error.problems) from None
 
     def _frames(self, given: Mapping[str, Any]) -> dict[str, Any]:
         return {

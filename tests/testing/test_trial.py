@@ -207,7 +207,7 @@ def test_what_else_a_test_may_want(shop: TestProject) -> None:
             "dataset rates: rows without columns",
             "for no rows, write the headings alone: id | amount",
         ),
-        (lambda shop: shop.read("sales"), "dataset sales has no rows yet: there is no ", ""),
+        (lambda shop: shop.read("sales"), "dataset sales is not there yet: ", ""),
         (
             lambda shop: shop.folder("lakee"),
             'unknown store "lakee"',
