@@ -234,7 +234,3 @@ def _keep_own_frames(error: NodeError) -> None:
 def _is_of_command(problem: Problem) -> bool:
     """Whether its hint is for those who run the command."""
     return "--debug" in (problem.hint or "")
-
-
-def _one(partition: str | None) -> tuple[str, ...]:
-    return (partition,) if partition else ()
