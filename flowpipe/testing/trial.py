@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 
 import polars as pl
 
-from flowpipe import checks, looking, rules
+from flowpipe import checks, rules
 from flowpipe.adapters import Dataset
 from flowpipe.catalog import REJECTED, Catalog
 from flowpipe.errors import ConfigError, FlowpipeError, Interrupted, NodeError, OutOfTime, Problem, UsageError, unknown
-from flowpipe.frames import collected, kind_of
+from flowpipe.frames import kind_of
 from flowpipe.modules import ProjectCode
 from flowpipe.plan import Plan
 from flowpipe.project import Project
@@ -71,12 +71,14 @@ class TestProject:
             FlowpipeError: what failed, such as DataError for rows that a schema rejects.
         """
         __tracebackhide__ = True
-        return _plainly(lambda: self.project.run(*pipelines, partitions=_one(partition), force=force).check())
+        partitions = (partition,) if partition else ()
+        return _plainly(lambda: self.project.run(*pipelines, partitions=partitions, force=force).check())
 
     def plan(self, *pipelines: str, partition: str | None = None) -> Plan:
         """What `run` would do, and why."""
         __tracebackhide__ = True
-        return _plainly(lambda: self.project.plan(*pipelines, partitions=_one(partition)))
+        partitions = (partition,) if partition else ()
+        return _plainly(lambda: self.project.plan(*pipelines, partitions=partitions))
 
     def compute(
         self,
@@ -165,8 +167,7 @@ class TestProject:
         if wanted and not name.endswith(REJECTED):
             writing.window_of(dataset, wanted)
         try:
-            with looking.opened(self.project.configuration, self.project.catalog) as look:
-                return collected(look.source(name, wanted).frame())
+            return self.project.read(name, partition=wanted)
         except UsageError as error:  # names are known by now: there is nothing yet
             hint = "run the pipeline that writes it, or `write` it"
             raise UsageError.of(replace(each, where=None, hint=hint) for each in error.problems) from None

@@ -206,7 +206,7 @@ test_bad.yml:45:38: a line of a table has 1 cell, its headings are 2: 1
 test_bad.yml:45:55: scale: "big" is not a number (float)
   hint: give it as YAML has such a value
 test_bad.yml:49:21: unknown param "facto"
-  hint: did you mean "factor"? known: factor, months, numbers, partition, scale
+  hint: did you mean "factor"? known: factor, scale
 test_bad.yml:51:5: the test gives no numbers, which is read
   hint: add numbers to given:; for no rows, its headings alone
 test_bad.yml:54:5: pipeline monthly runs window by window
