@@ -73,7 +73,7 @@ def exchange(place: Path, text: str) -> None:
     beside.write_bytes(text.encode())
     if place.exists():
         beside.chmod(place.stat().st_mode)
-    os.replace(beside, place)
+    beside.replace(place)
 
 
 def _missing(folder: Path, files: Sequence[NewFile], hint: str) -> list[NewFile]:

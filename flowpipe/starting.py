@@ -40,7 +40,16 @@ def _minimal() -> Iterator[NewFile]:
     yield TextFile("data/raw/orders.csv", sampledata.named(sampledata.orders(60)).csv())
 
 
-TEMPLATES = {"minimal": Template("one CSV file, one pipeline, one table", "daily_sales", _minimal)}
+def _medallion() -> Iterator[NewFile]:
+    for day, table in sampledata.daily(sampledata.orders(91)):
+        yield TextFile(f"data/raw/orders/{day}.csv", table.csv())
+    yield TextFile("data/raw/products.csv", sampledata.products().csv())
+
+
+TEMPLATES = {
+    "minimal": Template("one CSV file, one pipeline, one table", "daily_sales", _minimal),
+    "medallion": Template("files of each day, cleaned and summed up by month, with a quarantine", "sales_report", _medallion),
+}
 
 
 def start(folder: Path, template: str) -> Started:
