@@ -10,6 +10,7 @@ from pathlib import Path
 from flowpipe import sampledata, scaffold
 from flowpipe.errors import UsageError, unknown
 from flowpipe.roots import find_root
+from flowpipe.sampledata import Database
 from flowpipe.scaffold import NewFile, TextFile
 
 _FOLDER = Path(__file__).with_name("templates")
@@ -46,9 +47,14 @@ def _medallion() -> Iterator[NewFile]:
     yield TextFile("data/raw/products.csv", sampledata.products().csv())
 
 
+def _sql_sources() -> Iterator[NewFile]:
+    yield Database("data/shop.duckdb", sampledata.shop(60))
+
+
 TEMPLATES = {
     "minimal": Template("one CSV file, one pipeline, one table", "daily_sales", _minimal),
     "medallion": Template("files of each day, cleaned and summed up by month, with a quarantine", "sales_report", _medallion),
+    "sql-sources": Template("tables of a database, loaded bit by bit, with their history, and SQL", "city_sales", _sql_sources),
 }
 
 
