@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from flowpipe import sampledata, scaffold
+from flowpipe import sampledata, scaffold, schemas
 from flowpipe.errors import UsageError, unknown
 from flowpipe.roots import find_root
 from flowpipe.sampledata import Database
@@ -102,5 +102,6 @@ def _files(template: str, name: str) -> Iterator[NewFile]:
     texts = {path.relative_to(_FOLDER / template).as_posix(): path.read_text("utf-8") for path in found}
     last = texts.pop("conf/project.yml")
     yield from (TextFile(path, text.replace(_NAME, name)) for path, text in texts.items())
+    yield from (TextFile(f"conf/schema/{kind}.json", schemas.as_text(schemas.schema(kind))) for kind in schemas.FILES)
     yield from TEMPLATES[template].data()
     yield TextFile("conf/project.yml", last.replace(_NAME, name))
