@@ -49,7 +49,7 @@ class Pipeline:
 
 def is_files(found: Configuration, store: str | None) -> bool:
     """Whether what is in a store has paths, not tables."""
-    return store in found.stores and found.stores[store].adapter == "files"
+    return store is not None and store in found.stores and found.stores[store].adapter == "files"
 
 
 def dataset(found: Configuration, asked: Dataset) -> Addition:
@@ -88,7 +88,7 @@ def pipeline(found: Configuration, asked: Pipeline) -> Addition:
     )
     is_new = asked.writes not in found.catalog
     needs = {"--reads DATASET": not asked.reads, "--store STORE": is_new and not asked.store}
-    needs |= {f"--start {partition_example(asked.every)}": asked.every and not asked.start}
+    needs |= {f"--start {partition_example(asked.every)}": bool(asked.every) and not asked.start}
     needs |= {"--column COLUMN": is_new and needs_column(found, asked)}
     problems = [*_missing("pipeline", asked.name, needs), *adding.name_problems("NAME", asked.name)]
     problems += adding.name_problems("--writes", asked.writes) if asked.writes != asked.name else ()
@@ -145,7 +145,7 @@ def needs_column(found: Configuration, asked: Pipeline) -> bool:
     return bool(asked.every and asked.store and not is_files(found, asked.store) and not _column(found, asked))
 
 
-def _missing(kind: str, name: str, needs: Mapping[str, Any]) -> Iterator[Problem]:
+def _missing(kind: str, name: str, needs: Mapping[str, bool]) -> Iterator[Problem]:
     """The flags that must be given, in one problem."""
     missing = [flag for flag, is_missing in needs.items() if is_missing]
     if missing:
