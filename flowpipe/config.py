@@ -159,6 +159,7 @@ class ProjectConfig(Model):
     name: str
     profile: Name = "dev"
     timezone: TimeZone = Field("UTC", description="of every grain and windows that name none")
+    tests: str = Field("tests", description="the folder whose tests `flowpipe test` runs")
     defaults: Defaults = Defaults()
 
 
@@ -212,6 +213,13 @@ class Configuration:
     max_parallel_steps: int | None = None
     scratch: str | None = None
     checkpoints: CheckpointsConfig = field(default_factory=CheckpointsConfig)
+    sources: Path | None = None
+    """The folder that holds `pipelines/`; None: it is `root`."""
+
+    @property
+    def code(self) -> Path:
+        """The folder of the project's Python modules."""
+        return (self.sources or self.root) / "pipelines"
 
     def where(self, *path: str | int) -> Where | None:
         """The place of a value, or of what is nearest around it, such as `("catalog", "flights", "mode")`."""
