@@ -302,7 +302,7 @@ def on_a_terminal(folder: Path, *arguments: str, answers: list[str]) -> str:
     listener.start()
     for answer in answers:
         length, deadline = len("".join(seen)), time.monotonic() + 60
-        while not ("".join(seen).rstrip(" ").endswith(":") and len("".join(seen)) >= length):
+        while not ("".join(seen).endswith(": ") and len("".join(seen)) >= length):
             assert time.monotonic() < deadline, "".join(seen)
             time.sleep(0.02)
         seen.append("<")
