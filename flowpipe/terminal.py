@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 COLORS: Mapping[str, str] = {
     "done": "green",
@@ -86,8 +86,10 @@ def _rich_table(
     from rich.text import Text
 
     grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for heading in headings:
-        grid.add_column(heading, justify="right" if heading in right else "left", overflow="fold")
+    for number, heading in enumerate(headings):
+        # What a row is named by can be copied from a narrow terminal, too.
+        justify: Literal["left", "right"] = "right" if heading in right else "left"
+        grid.add_column(heading, justify=justify, overflow="fold", no_wrap=not number)
     for row in rows:
         grid.add_row(*(Text(cell, style=styles.get(cell, "")) for cell in row))
     Console(highlight=False).print(grid)
@@ -113,6 +115,26 @@ def rows(number: int) -> str:
     ('1 row', '26,966 rows')
     """
     return "1 row" if number == 1 else f"{number:,} rows"
+
+
+def ago(moment: datetime, now: datetime) -> str:
+    """How long ago something was, for people.
+
+    >>> from datetime import UTC
+    >>> noon = datetime(2026, 11, 25, 12, tzinfo=UTC)
+    >>> [ago(noon.replace(**then), noon) for then in ({}, {"minute": 0, "hour": 11}, {"day": 24, "hour": 11})]
+    ['just now', '1 hour ago', '1 day ago']
+    >>> ago(noon.replace(hour=13), noon)
+    'in the future'
+    """
+    passed = (now - moment).total_seconds()
+    if passed < -60:
+        return "in the future"
+    for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):
+        if passed >= length:
+            number = int(passed // length)
+            return f"{number} {unit}{'' if number == 1 else 's'} ago"
+    return "just now"
 
 
 def seconds(number: float | None) -> str:
