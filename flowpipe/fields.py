@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
-from typing import Annotated
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, WithJsonSchema
@@ -22,7 +22,7 @@ REJECTED = "__rejected"
 
 # Editors read these, too: they must mean the same in JavaScript, where \d are the ten digits.
 _NAME = "[A-Za-z_][A-Za-z0-9_]*"
-_DURATION = r"([0-9]{1,6})\s*(ms|s|m|h|d|w)"
+DURATION = r"([0-9]{1,6})\s*(ms|s|m|h|d|w)"
 _SIZE = r"([0-9]{1,6}(?:\.[0-9]{1,3})?)\s*(MB|GB|TB)"
 _ROWS = r"(?:(?:>=|<=|==|>|<)\s*)?[0-9]+"
 _BETWEEN = r"([0-9]+)\s*\.\.\s*([0-9]+)"
@@ -41,7 +41,7 @@ def duration(text: str) -> timedelta:
     >>> duration("500ms"), duration("10m")
     (datetime.timedelta(microseconds=500000), datetime.timedelta(seconds=600))
     """
-    match = re.fullmatch(_DURATION, text)
+    match = re.fullmatch(DURATION, text)
     if match is None:
         raise MalformedError(f'"{text}" is not a duration', "write it like 500ms, 1s, 10m, 2h, 3d or 1w")
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
@@ -185,16 +185,20 @@ class RowLimit:
         return invalid <= bound
 
 
-def written(pattern: str, message: str, *examples: str | float, kinds: Sequence[str] = ()) -> WithJsonSchema:
+def written(
+    pattern: str, message: str, *examples: str | float, kinds: Sequence[str] = (), **rules: Any
+) -> WithJsonSchema:
     """How a text is written that no plain JSON type describes; `kinds` are the types beside text that it may have."""
     types = {"type": ["string", *kinds] if kinds else "string"}
     own = {"pattern": f"^(?:{pattern})$", "patternErrorMessage": message, "examples": list(examples)}
-    return WithJsonSchema(types | own | ({"minimum": 0} if kinds else {}))
+    return WithJsonSchema(types | own | ({"minimum": 0} if kinds else {}) | rules)
 
 
 _SOME_ROWS = 'write it like 1000, ">= 1" or "10..500"'
+_SOME_SHARE = 'write 100 for rows, "5%" for a share'
 _A_NAME = "a name is letters, digits and _, and begins with no digit"
 _PERCENT = r"0*(?:100(?:\.0+)?|[0-9]{1,2}(?:\.[0-9]+)?)\s*%"
+_WHOLE_OR_SHARE = {"if": {"type": "number", "minimum": 1}, "then": {"type": "integer", "errorMessage": _SOME_SHARE}}
 _A_SHARE = rf"\s*(?:[0-9]+|0?\.[0-9]+|{_PERCENT})\s*"
 
 Name = Annotated[str, AfterValidator(_name), written(_NAME, _A_NAME)]
@@ -203,7 +207,7 @@ DatasetName = Annotated[
 ]
 NodeName = Annotated[str, AfterValidator(_node_name), written(rf"{_NAME}(?:\.{_NAME})*", _A_NAME)]
 Duration = Annotated[
-    str, AfterValidator(_duration), written(_DURATION, "write it like 500ms, 1s, 10m, 2h, 3d or 1w", "30s", "10m")
+    str, AfterValidator(_duration), written(DURATION, "write it like 500ms, 1s, 10m, 2h, 3d or 1w", "30s", "10m")
 ]
 TimeZone = Annotated[
     str,
@@ -229,7 +233,7 @@ Freshness = Annotated[
 Limit = Annotated[
     str | int | float,
     AfterValidator(_limit),
-    written(_A_SHARE, 'write 100 for rows, "5%" for a share', 100, "5%", kinds=["number"]),
+    written(_A_SHARE, _SOME_SHARE, 100, "5%", kinds=["number"], **_WHOLE_OR_SHARE),
 ]
 Bytes = Annotated[str, AfterValidator(_size), written(_SIZE, "write it like 512MB or 2GB", "512MB", "2GB")]
 DeleteWhen = Annotated[
