@@ -15,13 +15,19 @@ import pytest
 from flowpipe import conffile
 from flowpipe.config import PipelineConfig, ProfileConfig, ProjectConfig
 from flowpipe.datasets import DatasetConfig
+from flowpipe.testing.cases import CasesConfig
 from flowpipe.validation import validate
 from tests.conftest import ProjectFolder
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^(?:<!-- (?P<mark>\w+) -->\n)?```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
-MODELS = {"project.yml": ProjectConfig, "profiles": ProfileConfig, "pipelines": PipelineConfig}
+MODELS = {
+    "project.yml": ProjectConfig,
+    "profiles": ProfileConfig,
+    "pipelines": PipelineConfig,
+    "tests/": CasesConfig,
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ def blocks(kind: str) -> list[Block]:
 
 def test_there_is_no_block_of_a_language_that_nothing_runs() -> None:
     kinds = {match["kind"] for page in PAGES for match in BLOCK.finditer(page.read_text(encoding="utf-8"))}
-    assert kinds <= {"bash", "text", "yaml"}
+    assert kinds <= {"bash", "python", "text", "yaml"}
 
 
 @pytest.fixture(scope="module")
