@@ -70,6 +70,8 @@ def dataset(found: Configuration, asked: Dataset) -> Addition:
         grain = {"every": every} | ({"column": column} if column else {})
     table = asked.table or (None if asked.path or is_files(found, asked.store) else asked.name)
     keys: dict[str, Any] = {"store": asked.store, "path": asked.path, "table": table, "mode": asked.mode}
+    if asked.path and asked.path.endswith((".csv", ".csv.gz")):
+        keys["options"] = {"try_parse_dates": True}  # else nothing in it can be cut by month
     keys |= {"key": list(asked.key), "partition": grain, "schema": asked.schema}
     _raise(problems)
     return Addition(datasets={asked.name: {key: value for key, value in keys.items() if value}}, profile=found.profile)

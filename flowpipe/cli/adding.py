@@ -26,7 +26,7 @@ Store = Annotated[str | None, typer.Option("--store", help="A store of the profi
 
 @app.command()
 def pipeline(
-    name: Annotated[str, typer.Argument(help="What it is called.")],
+    name: Annotated[str, typer.Argument(help="What it is called.", metavar="NAME")],
     reads: Annotated[str | None, typer.Option("--reads", help="A dataset of the catalog.")] = None,
     writes: Annotated[
         str | None, typer.Option("--writes", help="The dataset it publishes, new or not; NAME if absent.")
@@ -72,7 +72,7 @@ def pipeline(
 
 @app.command()
 def dataset(
-    name: Annotated[str, typer.Argument(help="What it is called: the name that functions use.")],
+    name: Annotated[str, typer.Argument(help="What it is called: the name that functions use.", metavar="NAME")],
     store: Store = None,
     path: Annotated[
         str | None, typer.Option("--path", help="In a store of files: visits.csv, or visits/*.csv.")
@@ -106,7 +106,7 @@ def dataset(
 
 @app.command()
 def profile(
-    name: Annotated[str, typer.Argument(help="What it is called.")],
+    name: Annotated[str, typer.Argument(help="What it is called.", metavar="NAME")],
     extends: Annotated[
         str | None, typer.Option("--extends", help="The profile it is laid over; the project's own if absent.")
     ] = None,

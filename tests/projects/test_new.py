@@ -180,7 +180,7 @@ def test_a_dataset(said: Said, shop: ProjectFolder) -> None:
     assert said("new", "dataset", "sales", "--store", "base", "--table", "main.sales", *more)[0] == 0
     assert said("new", "dataset", "plain", "--store", "lake")[0] == 0
     assert (shop.path / "conf/catalog.yml").read_text() == CATALOG + (
-        'visits: {store: here, path: "visits/*.csv"}\n'
+        'visits: {store: here, path: "visits/*.csv", options: {try_parse_dates: true}}\n'
         "sales:\n  store: base\n  table: main.sales\n  mode: merge\n  key: [id, day, shop]\n"
         '  partition: {every: month, column: day}\n  schema: "schemas:Sales"\n'
         "plain: {store: lake, table: plain}\n"
