@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from flowpipe.cli import run_command
-from tests.conftest import MINIMAL, ProjectFolder
+from tests.conftest import MINIMAL, ProjectFolder, killed_before_rename
 
 Said = Callable[..., tuple[int, str, str]]
 CATALOG = """\
@@ -284,6 +284,19 @@ def test_a_project_that_is_wrong_is_told_first(said: Said, shop: ProjectFolder) 
     assert (code, out) == (2, "")
     assert "conf/pipelines/double.yml:2:1" in err
     assert files(shop.path) == before
+
+
+@pytest.mark.parametrize("renamed", [1, 2])
+def test_killed_in_the_middle_the_project_is_whole_and_the_same_command_goes_on(
+    said: Said, shop: ProjectFolder, renamed: int
+) -> None:
+    asked = ["new", "pipeline", "totals", "--reads", "orders", "--store", "lake"]
+    killed_before_rename(renamed + 1, f"from flowpipe.cli import run_command; run_command({asked}, debug=False)")
+    assert said("check")[1].startswith("ok: 1 pipelines, 5 datasets")
+    made = ["pipelines/totals.py", "conf/pipelines/totals.yml"][renamed - 1 :]
+    assert said(*asked)[1].startswith("".join(f"made {path}\n" for path in made) + "\nnext:\n")
+    assert said("check")[1].startswith("ok: 2 pipelines, 5 datasets")
+    assert list(shop.path.rglob("*.flowpipe-new")) == []
 
 
 def on_a_terminal(folder: Path, *arguments: str, answers: list[str]) -> str:
