@@ -333,17 +333,17 @@ def _read(terminal: int) -> bytes:
 
 
 def test_asked_on_a_terminal(shop: ProjectFolder) -> None:
-    answers = ["order", "orders", "kept", "lake", "y", "month", "2024-01", "at"]
+    answers = ["order", "orders", "kept", "y", "month", "2024-01", "lake", "at"]
     seen = on_a_terminal(shop.path, "new", "pipeline", "load", "--end", "2024-02", answers=answers)
     assert seen.startswith(
         "It reads the dataset (numbers, doubled, orders, months): order\n"
         'unknown name "order"\n  hint: did you mean "orders"? known: doubled, months, numbers, orders\n'
         "It reads the dataset (numbers, doubled, orders, months): orders\n"
         "It writes the dataset [load]: kept\n"
-        "kept is new: it is kept in the store (here, lake, base): lake\n"
         "Does it run once for each day, month or year? [y/N]: y\n"
         "Which (day, month, year): month\n"
         "The first month, like 2024-01: 2024-01\n"
+        "kept is new: it is kept in the store (here, lake, base): lake\n"
         "The column of kept that tells the month of a row: at\n"
     )
     assert "made conf/pipelines/load.yml" in seen
