@@ -9,7 +9,8 @@ from pathlib import Path
 import polars as pl
 
 from flowpipe import watermark
-from flowpipe.adapters import Incremental, Missing, Pin
+from flowpipe.adapters import Missing, Pin
+from flowpipe.adapters.abilities import Incremental
 from flowpipe.bound import Bound, Read, read_slice
 from flowpipe.catalog import Catalog
 from flowpipe.config import Configuration

@@ -1,23 +1,24 @@
 """What a store's adapter must do: read, stage, publish, remember; and how one is found by name.
 
 An adapter is a class named by an entry point of the group `flowpipe.adapters`. Built-in ones come in
-through the same door. Nothing here knows a concrete store.
+through the same door. Nothing here knows a concrete store. These more than 300 lines stay together: they are the one
+page that the author of an adapter reads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import polars as pl
 from pydantic import BaseModel
 
 from flowpipe.datasets import DatasetConfig
 from flowpipe.errors import PublishError
+from flowpipe.findings import Finding as Finding
 from flowpipe.partition import Slice
 from flowpipe.sinks import Staged as Staged
 from flowpipe.sinks import StagedFile as StagedFile
@@ -120,19 +121,6 @@ def refuse_append(publication: Publication, held: State | None) -> None:
         )
 
 
-@runtime_checkable
-class Incremental(Protocol):
-    """A store whose `read` finds the rows of a slice's `new` by itself, without looking at the others."""
-
-    def newest(self, dataset: Dataset, column: str) -> Any:
-        """The greatest value of a column as Python has it; None where there is none.
-
-        Raises:
-            Missing: there is nothing to read.
-        """
-        ...
-
-
 class Adapter(Protocol):
     """One store. Made once per run in the driver, and in each worker process that runs whole steps.
 
@@ -212,63 +200,6 @@ class Adapter(Protocol):
 
     def close(self) -> None:
         """Let go of files and connections."""
-        ...
-
-
-@runtime_checkable
-class Batching(Protocol):
-    """A store to which several slices of one dataset cost less together than one by one."""
-
-    def publish_all(self, publications: Sequence[Publication]) -> None:
-        """The same as `publish` of each in order; a crash between leaves each slice old or new.
-
-        Raises:
-            DataError, PublishError: as `publish`.
-        """
-        ...
-
-
-@runtime_checkable
-class Filling(Protocol):
-    """A store whose tables give columns values by themselves: defaults, identities, generated columns."""
-
-    def filled(self, dataset: Dataset) -> Collection[str]:
-        """The columns of the table that may stay away from the rows, whatever `schema_change` says."""
-        ...
-
-
-@dataclass(frozen=True)
-class Upkeep:
-    """What `flowpipe maintain` asks of a store.
-
-    `live` are the paths of staged files that must stay: decided steps name them. Staged files and old versions younger
-    than `retention` stay, too. `dry_run` only tells.
-    """
-
-    live: frozenset[str]
-    retention: timedelta
-    dry_run: bool = False
-
-
-@runtime_checkable
-class Maintainable(Protocol):
-    """A store that can be tidied: small files compacted, orphans and old versions removed."""
-
-    def maintain(self, dataset: Dataset, upkeep: Upkeep) -> Sequence[str]:
-        """Tidy one dataset, visible rows unchanged; what was done, a line each ("12 small files became 1")."""
-        ...
-
-
-@runtime_checkable
-class Replaceable(Protocol):
-    """A class of stores for which another one can stand in while a pipeline is tested."""
-
-    @classmethod
-    def temporary(cls, folder: Path) -> Mapping[str, Any]:
-        """A store as a profile has it, empty and below an empty folder: `{"url": ...}`.
-
-        `adapter` among its keys names another kind of store, which takes the place of this one.
-        """
         ...
 
 

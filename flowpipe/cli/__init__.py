@@ -13,7 +13,22 @@ from typing import Annotated
 
 import typer
 
-from flowpipe.cli import adding, breaking, completing, past, project, running, schema, starting, testing, tidying
+from flowpipe.cli import (
+    adding,
+    breaking,
+    completing,
+    doctor,
+    drawing,
+    explain,
+    looking,
+    past,
+    project,
+    running,
+    schema,
+    starting,
+    testing,
+    tidying,
+)
 from flowpipe.errors import FlowpipeError, Interrupted, unexpected
 
 app = typer.Typer(
@@ -51,16 +66,21 @@ app.command("list")(project.list_)
 _COMMANDS = (
     starting.init,
     project.check,
+    drawing.graph,
     running.plan,
     running.run,
     testing.test,
+    looking.read,
+    looking.sql,
     tidying.maintain,
     tidying.clean,
     breaking.breaker,
+    doctor.doctor,
+    explain.explain,
     past.runs,
     past.show,
-    schema.schema,
     completing.completion,
+    schema.schema,
 )
 for _command in _COMMANDS:
     app.command()(_command)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import duckdb
 
 from flowpipe.adapters import Dataset, sql, tables
 from flowpipe.adapters.duckdb import types
-from flowpipe.adapters.tables import Finding
+from flowpipe.adapters.tables import Flaw
 from flowpipe.partition import Slice
 
 SCHEMA = "main"
@@ -22,11 +22,17 @@ def source(dataset: Dataset) -> str:
     return f"({query.rstrip().rstrip(';')}\n)" if query else sql.qualified(str(table), SCHEMA)
 
 
-def rows(dataset: Dataset, part: Slice, columns: Mapping[str, str], limit: int | None = None) -> str:
-    """The statement that gives a slice's rows."""
+def rows(
+    dataset: Dataset,
+    part: Slice,
+    columns: Mapping[str, str],
+    limit: int | None = None,
+    names: Iterable[str] | None = None,
+) -> str:
+    """The statement that gives a slice's rows; of `columns`, those of the table, it may take some `names`."""
     wanted = []
-    for name, kind in columns.items():
-        column, plain = sql.quoted(name), types.plain(kind)
+    for name in columns if names is None else names:
+        column, kind, plain = sql.quoted(name), columns[name], types.plain(columns[name])
         wanted.append(column if plain == kind else f"CAST({column} AS {plain}) AS {column}")
     return sql.select(source(dataset), wanted, tables.condition(dataset, part, columns), limit)
 
@@ -37,7 +43,7 @@ def parameters(dataset: Dataset, part: Slice) -> dict[str, Any]:
     return {name: values[name] for name in _placeholders(query)} if query else {}
 
 
-def check(dataset: Dataset) -> Iterator[Finding]:
+def check(dataset: Dataset) -> Iterator[Flaw]:
     """What is wrong with a dataset's query."""
     query = str(dataset.config.query)
     try:
@@ -51,7 +57,7 @@ def check(dataset: Dataset) -> Iterator[Finding]:
     yield from tables.check_query(dataset, _placeholders(query))
 
 
-def check_written(dataset: Dataset) -> Iterator[Finding]:
+def check_written(dataset: Dataset) -> Iterator[Flaw]:
     """What is wrong with writing a dataset."""
     config = dataset.config
     yield from tables.check_written(dataset)

@@ -7,6 +7,7 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,16 +16,19 @@ import polars as pl
 from pydantic import BaseModel, Field
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
 
-from flowpipe import partition
-from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Upkeep, sql, tables
+from flowpipe import partition, probing
+from flowpipe.adapters import Dataset, Finding, Held, Missing, Pin, Publication, sql, tables
+from flowpipe.adapters.abilities import Upkeep
 from flowpipe.adapters.duckdb import contents, fitting, selection, transaction, types
 from flowpipe.adapters.duckdb.contents import Contents
 from flowpipe.adapters.duckdb.opening import File, schemes
 from flowpipe.adapters.duckdb.transaction import Remembered
 from flowpipe.adapters.duckdb.upkeep import tidy
-from flowpipe.adapters.tables import Database, Finding
-from flowpipe.errors import PublishError, nearest
+from flowpipe.adapters.tables import Database, Flaw
+from flowpipe.errors import FlowpipeError, PublishError, nearest
+from flowpipe.findings import tried
 from flowpipe.partition import Slice
+from flowpipe.terminal import counted
 from flowpipe.validation import Model
 
 _ATTEMPTS = 8
@@ -61,7 +65,7 @@ class DuckDB(Database):
         self._file = File(root / options.database, options.database, options.options)
         self._publishing = threading.Lock()
 
-    def check(self, dataset: Dataset, *, written: bool) -> Iterable[Finding]:
+    def check(self, dataset: Dataset, *, written: bool) -> Iterable[Flaw]:
         """What is wrong with a dataset's configuration here."""
         yield from tables.check(dataset, "duckdb")
         if dataset.config.query:
@@ -81,11 +85,17 @@ class DuckDB(Database):
 
     def read(self, dataset: Dataset, part: Slice, pin: Pin, spool: Path) -> pl.LazyFrame:  # noqa: ARG002
         """The rows, copied to the spool by one statement, so that the file is free again while they are used."""
+        return self.some(dataset, part, spool)
+
+    def some(
+        self, dataset: Dataset, part: Slice, spool: Path, columns: Sequence[str] | None = None, rows: int | None = None
+    ) -> pl.LazyFrame:
+        """The same of some columns, and no more than so many rows."""
         spool.mkdir(parents=True, exist_ok=True)
         target = spool / f"{dataset.name}-{uuid.uuid4().hex}.parquet"
-        with self._reading(dataset, part) as (cursor, columns):
+        with self._reading(dataset, part) as (cursor, there):
             bounds = selection.parameters(dataset, part) | sql.bounds(part.new)
-            _copy(cursor, selection.rows(dataset, part, columns), bounds, target)
+            _copy(cursor, selection.rows(dataset, part, there, rows, columns), bounds, target)
         return pl.scan_parquet(target, glob=False)
 
     def newest(self, dataset: Dataset, column: str) -> Any:
@@ -157,6 +167,31 @@ class DuckDB(Database):
         """Make the whole file smaller; staged files are the run's, and old versions there are none."""
         with self._publishing:
             return tidy(self._file, dry_run=upkeep.dry_run)
+
+    def probe(self, *, written: bool) -> Iterable[Finding]:
+        """Whether the file opens and takes a table; one that is not there yet is not made, its folder is tried."""
+        read = tried("read", partial(self._told, written=written), "see `database:` of the store")
+        yield read
+        if written and read.outcome == "ok":
+            there = self._file.exists()
+            folder = self._file.path.parent
+            yield tried("write", self._make_and_undo) if there else probing.writing(folder, str(folder))
+
+    def _told(self, *, written: bool) -> str:
+        if self._file.exists():
+            with self._file.cursor() as cursor:
+                number = transaction.number(cursor, sql.count(f"({sql.TABLES})"))
+                return f"{self._file.shown}, {counted(number, 'table')}"
+        if not written:
+            raise FlowpipeError(f"there is no file {self._file.shown}", hint="see `database:` of the store")
+        return f"{self._file.shown} is not there yet; the first publish makes it"
+
+    def _make_and_undo(self) -> str:
+        with self._file.cursor() as cursor:
+            cursor.execute("BEGIN TRANSACTION")
+            cursor.execute(f"CREATE TABLE {sql.quoted(f'_flowpipe_probe_{uuid.uuid4().hex}')} (x INTEGER)")
+            cursor.execute("ROLLBACK")
+        return "a table was made and rolled back"
 
     def close(self) -> None:
         """The file is closed whenever nothing is asked of it."""

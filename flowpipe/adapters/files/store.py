@@ -13,50 +13,27 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import polars as pl
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel
 
-from flowpipe import partition
-from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Staged, StagingPlace, State, Upkeep
+from flowpipe import partition, probing
+from flowpipe.adapters import Dataset, Finding, Held, Missing, Pin, Publication, Staged, StagingPlace, State
+from flowpipe.adapters.abilities import Upkeep
 from flowpipe.adapters.files import formats, layout, objects, reading, types, urls
 from flowpipe.adapters.files.folder import Found, Unreachable
 from flowpipe.adapters.files.formats import Format
+from flowpipe.adapters.files.options import Options
 from flowpipe.adapters.files.places import place_of, temporary
 from flowpipe.adapters.files.tidying import Tidying
 from flowpipe.errors import DataError, Problem, PublishError
 from flowpipe.partition import Slice
-from flowpipe.validation import Model
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 _AT_ONCE = 16  # questions to a store that is far away
-
-
-class Options(Model):
-    """Where the files are."""
-
-    url: str = Field(
-        description="a folder, relative to the project; or s3://BUCKET/PREFIX, or any url that fsspec knows",
-        examples=["data/landing", "s3://acme-landing"],
-    )
-    options: dict[str, Any] = Field(
-        {},
-        description="of fsspec's file system: key, secret, endpoint_url, region, ...",
-        repr=False,
-        examples=[{"region": "eu-central-1"}],
-    )
-    durability: Literal["fsync", "none"] = Field(
-        "fsync", description="folders: fsync means that a power cut loses nothing that was published"
-    )
-
-    @field_validator("url")
-    @classmethod
-    def _known(cls, url: str) -> str:
-        urls.refuse_unknown(url)
-        return url
 
 
 class Files:
@@ -67,7 +44,7 @@ class Files:
 
     def __init__(self, options: BaseModel, root: Path) -> None:
         assert isinstance(options, Options)
-        self._url = options.url
+        self._url, self._options, self._root = options.url, options.options, root
         self.driver_only = "memory://" in options.url
         self._place = place_of(options.url, options.options, root, durable=options.durability == "fsync")
         self._folder = self._place.folder
@@ -173,7 +150,8 @@ class Files:
         shown = self._folder.shown(path)
         try:
             held = self._held(layout.format_of(publication.dataset), path)
-            if held.state and not held.changed and _same_run(held.state, wanted):
+            before = None if held.changed else held.state
+            if before and (before.fingerprint, before.run) == (wanted.fingerprint, wanted.run):
                 return
             if not self.is_staged(publication.staged):
                 raise PublishError(f"{shown} cannot be published: its staged file is gone", hint="run with --force")
@@ -233,6 +211,10 @@ class Files:
         """Remove what dead runs left: staged files, sidecars without data, uploads that were never completed."""
         return Tidying(self._folder, dataset, upkeep).run()
 
+    def probe(self, *, written: bool) -> Iterable[Finding]:
+        """Whether the folder can be listed, and whether it takes a file."""
+        return probing.place(self._url, self._options, self._root, written=written)
+
     def close(self) -> None:
         """Nothing is held open."""
 
@@ -282,10 +264,6 @@ class Files:
 
 def _size(path: Path) -> int | None:
     return path.stat().st_size if path.exists() else None
-
-
-def _same_run(held: State, wanted: State) -> bool:
-    return (held.fingerprint, held.run) == (wanted.fingerprint, wanted.run)
 
 
 def _refuse_losses(publication: Publication, form: Format) -> None:

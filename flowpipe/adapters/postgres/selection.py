@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from flowpipe.adapters import Dataset, sql, tables
 from flowpipe.adapters.postgres import types
-from flowpipe.adapters.tables import Finding
+from flowpipe.adapters.tables import Flaw
 from flowpipe.fields import REJECTED
 from flowpipe.partition import Slice
 
@@ -57,13 +57,15 @@ def condition(dataset: Dataset, part: Slice, columns: Mapping[str, str]) -> str 
     return sql.above(part.new, {n: f"NULLIF(current_setting('flowpipe.{n}'), '')::{kind}" for n in ("low", "high")})
 
 
-def rows(dataset: Dataset, part: Slice, columns: Mapping[str, str], schema: str) -> str:
-    """The statement that gives a slice's rows."""
-    wanted = [types.read(name, kind) for name, kind in columns.items()]
-    return sql.select(source(dataset, schema), wanted, condition(dataset, part, columns))
+def rows(
+    dataset: Dataset, part: Slice, columns: Mapping[str, str], schema: str, *, names: Iterable[str], limit: int | None
+) -> str:
+    """The statement that gives some columns of a slice's rows; `columns` are all that the table has."""
+    wanted = [types.read(name, columns[name]) for name in names]
+    return sql.select(source(dataset, schema), wanted, condition(dataset, part, columns), limit)
 
 
-def check(dataset: Dataset) -> Iterator[Finding]:
+def check(dataset: Dataset) -> Iterator[Flaw]:
     """What is wrong with a dataset's query, without a server: its placeholders, and whether it may be a SELECT."""
     query = str(dataset.config.query)
     if not _SELECT.match(_bare(query)) or _is_several(query):
@@ -73,7 +75,7 @@ def check(dataset: Dataset) -> Iterator[Finding]:
     yield from tables.check_query(dataset, names)
 
 
-def check_names(dataset: Dataset, schema: str) -> Iterator[Finding]:
+def check_names(dataset: Dataset, schema: str) -> Iterator[Flaw]:
     """What PostgreSQL would cut without a word, so that another table is meant."""
     names = list(sql.split(str(dataset.config.table), schema))
     if dataset.config.on_invalid == "quarantine":
@@ -84,7 +86,7 @@ def check_names(dataset: Dataset, schema: str) -> Iterator[Finding]:
             yield ("table",), message, "choose a shorter one"
 
 
-def check_written(dataset: Dataset) -> Iterator[Finding]:
+def check_written(dataset: Dataset) -> Iterator[Flaw]:
     """What is wrong with writing a dataset."""
     config = dataset.config
     yield from tables.check_written(dataset)

@@ -12,12 +12,13 @@ import polars as pl
 from pydantic import BaseModel
 
 from flowpipe import partition
-from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Upkeep, sql, tables
-from flowpipe.adapters.postgres import loading, selection, table, transaction, types
+from flowpipe.adapters import Dataset, Finding, Held, Missing, Pin, Publication, sql, tables
+from flowpipe.adapters.abilities import Upkeep
+from flowpipe.adapters.postgres import loading, probe, selection, table, transaction, types
 from flowpipe.adapters.postgres.connection import Server, Session
 from flowpipe.adapters.postgres.options import Options
 from flowpipe.adapters.postgres.table import Remembered, Table
-from flowpipe.adapters.tables import Database, Finding
+from flowpipe.adapters.tables import Database, Flaw
 from flowpipe.errors import PublishError, nearest
 from flowpipe.partition import Slice
 
@@ -40,7 +41,7 @@ class Postgres(Database):
         self._schema = options.schema_
         self._server = Server(options)
 
-    def check(self, dataset: Dataset, *, written: bool) -> Iterable[Finding]:
+    def check(self, dataset: Dataset, *, written: bool) -> Iterable[Flaw]:
         """What is wrong with a dataset's configuration here."""
         yield from tables.check(dataset, "postgres")
         if dataset.config.query:
@@ -66,9 +67,16 @@ class Postgres(Database):
 
     def read(self, dataset: Dataset, part: Slice, pin: Pin, spool: Path) -> pl.LazyFrame:  # noqa: ARG002
         """The rows, streamed to the spool at one moment, so that no transaction is open while they are used."""
+        return self.some(dataset, part, spool)
+
+    def some(
+        self, dataset: Dataset, part: Slice, spool: Path, columns: Sequence[str] | None = None, rows: int | None = None
+    ) -> pl.LazyFrame:
+        """The same of some columns, and no more than so many rows."""
         spool.mkdir(parents=True, exist_ok=True)
         target = spool / f"{dataset.name}-{uuid.uuid4().hex}.parquet"
         found = self._ask(dataset, part, lambda _, found: found)
+        wanted = {name: found.columns[name] for name in (found.columns if columns is None else columns)}
 
         def stream(session: Session) -> None:
             session.rows("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -76,8 +84,8 @@ class Postgres(Database):
                 # Before the moment that is read: a table swapped in later would be empty then.
                 session.rows(f"LOCK TABLE {selection.source(dataset, self._schema)} IN ACCESS SHARE MODE")
             session.rows(*selection.bounds(dataset, part))
-            rows = selection.rows(dataset, part, found.columns, self._schema)
-            loading.copy(session, rows, _frame(found.columns), target)
+            query = selection.rows(dataset, part, found.columns, self._schema, names=wanted, limit=rows)
+            loading.copy(session, query, _frame(wanted), target)
 
         self._server.move(stream)
         return pl.scan_parquet(target, glob=False)
@@ -155,6 +163,10 @@ class Postgres(Database):
             return [f"table {name} would be vacuumed and analyzed"]
         self._server.alone(f"VACUUM (ANALYZE) {sql.qualified(name, self._schema)}")
         return [f"table {name} was vacuumed and analyzed"]
+
+    def probe(self, *, written: bool) -> Iterable[Finding]:
+        """Whether the server answers, its version and clock, and whether the schema can be read and written."""
+        return probe.findings(self._server, self._options, written=written)
 
     def close(self) -> None:
         """Close all connections."""
