@@ -47,7 +47,7 @@ HOMES = {
         "flowpipe.executors.retry",
     ],
     "typer": ["flowpipe.cli"],
-    "yaml": ["flowpipe.conffile"],
+    "yaml": ["flowpipe.conffile", "flowpipe.yamlfaults"],
 }
 
 

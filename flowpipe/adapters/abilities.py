@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import polars as pl
 
-from flowpipe.adapters import Dataset, Publication
+from flowpipe.adapters import Dataset, Pin, Publication
 from flowpipe.findings import Finding
 from flowpipe.partition import Slice
 
@@ -25,6 +25,15 @@ class Incremental(Protocol):
         Raises:
             Missing: there is nothing to read.
         """
+        ...
+
+
+@runtime_checkable
+class Explaining(Protocol):
+    """A store of several files that tells which of them is to blame for rows that cannot be read."""
+
+    def fault(self, dataset: Dataset, pin: Pin, spool: Path) -> str | None:
+        """The file and what is wrong with it, as it follows "cannot be read: "; None: each of them can be read."""
         ...
 
 

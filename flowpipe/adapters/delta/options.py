@@ -1,6 +1,6 @@
 """Where the tables of a store are, and how their files are written."""
 
-from __future__ import annotations
+# Annotations are no texts here: Pydantic would compile each at every start.
 
 from typing import Any, Literal
 
