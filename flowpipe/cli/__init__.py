@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from flowpipe.cli import breaking, past, project, running, tidying
+from flowpipe.cli import breaking, past, project, running, starting, tidying
 from flowpipe.errors import FlowpipeError, unexpected
 
 app = typer.Typer(
@@ -46,6 +46,7 @@ def _options(
 
 app.command("list")(project.list_)
 _COMMANDS = (
+    starting.init,
     project.check,
     running.plan,
     running.run,

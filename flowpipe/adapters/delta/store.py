@@ -26,6 +26,7 @@ from flowpipe.adapters.delta.log import Log
 from flowpipe.adapters.delta.upkeep import tidy
 from flowpipe.errors import DataError, FlowpipeError, PublishError, nearest
 from flowpipe.fields import Bytes
+from flowpipe.interpolation import without
 from flowpipe.objectstore import is_remote
 from flowpipe.partition import Slice, of_window, within
 from flowpipe.validation import MalformedError
@@ -54,7 +55,8 @@ class Options(BaseModel):
         scheme = url.partition("://")[0].lower() if "://" in url else "file"
         if scheme not in _SCHEMES:
             raise MalformedError(f'delta-rs cannot write to "{scheme}://"', f"it knows {', '.join(_SCHEMES)}")
-        if is_remote(url) and not is_plain(url.partition("://")[2]):
+        # A check that looks nothing up has the url as it is written.
+        if is_remote(url) and not is_plain(without(url).partition("://")[2]):
             raise MalformedError(f'delta-rs quotes what "{url}" holds, and Polars does not', f"use only {PLAIN}")
         return url
 
