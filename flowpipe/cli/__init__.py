@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from flowpipe.cli import breaking, past, project, running, starting, tidying
+from flowpipe.cli import breaking, past, project, running, schema, starting, tidying
 from flowpipe.errors import FlowpipeError, unexpected
 
 app = typer.Typer(
@@ -55,6 +55,7 @@ _COMMANDS = (
     breaking.breaker,
     past.runs,
     past.show,
+    schema.schema,
 )
 for _command in _COMMANDS:
     app.command()(_command)

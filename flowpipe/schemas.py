@@ -1,0 +1,157 @@
+"""Every YAML file of a project as a JSON Schema, from the models that read it: what editors check and complete by."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic.errors import PydanticUserError
+from pydantic.json_schema import GenerateJsonSchema
+
+from flowpipe import adapters, executors
+from flowpipe.config import PipelineConfig, ProfileConfig, ProjectConfig, StoreConfig
+from flowpipe.datasets import DatasetConfig
+from flowpipe.errors import UsageError, unknown
+from flowpipe.fields import DatasetName
+from flowpipe.interpolable import Schema, interpolable
+
+# What VS Code's YAML server reads best; no later draft says anything that is needed here.
+_DRAFT = "http://json-schema.org/draft-07/schema#"
+FILES: Mapping[str, str] = {
+    "project": "conf/project.yml",
+    "profile": "conf/profiles/NAME.yml",
+    "catalog": "conf/catalog.yml",
+    "pipeline": "conf/pipelines/NAME.yml",
+}
+_MODELS: Mapping[str, Any] = {
+    "project": ProjectConfig,
+    "profile": ProfileConfig,
+    "catalog": dict[DatasetName, DatasetConfig],
+    "pipeline": PipelineConfig,
+}
+
+
+def schema(kind: str) -> Schema:
+    """The JSON Schema of one kind of file, with the options of all adapters and executors that are installed.
+
+    Raises:
+        UsageError: there is no such kind.
+    """
+    if kind not in FILES:
+        problem = unknown("kind of file", kind, FILES)
+        raise UsageError(problem.message, hint=problem.hint)
+    made = _of(_MODELS[kind])
+    parts = made["definitions"]
+    if "ExecutorConfig" in parts:
+        parts |= _plugged(parts["ExecutorConfig"], "type", "executor", executors.installed())[0]
+    if kind == "profile":
+        store = _of(StoreConfig)
+        parts |= store.pop("definitions") | {"StoreConfig": store}
+        options, required = _plugged(store, "adapter", "store", adapters.installed())
+        parts |= options
+        made["properties"]["stores"]["additionalProperties"] = {"$ref": "#/definitions/StoreConfig"}
+        made |= _whole_stores(required)
+    return {"$schema": _DRAFT, "$comment": FILES[kind], **made}
+
+
+def write(folder: Path) -> list[Path]:
+    """Write the schema of every kind of file into a folder, as `KIND.json`; what was written.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    texts = {folder / f"{kind}.json": as_text(schema(kind)) for kind in FILES}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, text in texts.items():
+            path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        hint = "name another folder: flowpipe schema --write FOLDER"
+        raise UsageError(f"{error.filename} cannot be written: {error.strerror}", hint=hint) from None
+    return list(texts)
+
+
+def as_text(made: Schema) -> str:
+    """A schema as it stands in a file."""
+    return json.dumps(made, indent=2, ensure_ascii=False) + "\n"
+
+
+def first_line(kind: str) -> str:
+    """The line at the head of a file of this kind by which an editor finds its schema in `conf/schema/`."""
+    up = "../" * FILES[kind].removeprefix("conf/").count("/")
+    return f"# yaml-language-server: $schema={up}schema/{kind}.json"
+
+
+def _plugged(base: Schema, key: str, what: str, points: Mapping[str, Any]) -> tuple[Schema, dict[str, list[str]]]:
+    """Let what plug-ins say of their own keys decide over a schema whose `key` names one of them.
+
+    A mapping may be half of one that another file completes, so that nothing is required here, and without the `key`
+    every plug-in's keys are known. Gives the schemas of the plug-ins, and the keys that each requires.
+    """
+    made = {name: _options(point, f"{what}_{name}_") for name, point in points.items()}
+    parts: Schema = {}
+    every: Schema = {}
+    required: dict[str, list[str]] = {}
+    rules: list[Schema] = []
+    for name, options in sorted(made.items()):
+        if options is None:
+            continue
+        parts |= options.pop("definitions", {})
+        required[name] = options.pop("required", [])
+        every |= {own: {"description": said.get("description", "")} for own, said in options["properties"].items()}
+        options["properties"] = base["properties"] | options["properties"]
+        parts[f"{what}_{name}"] = options
+        rules.append({"if": is_one(key, name), "then": {"$ref": f"#/definitions/{what}_{name}"}})
+    if all(options and options.get("additionalProperties") is False for options in made.values()):
+        known = {"properties": base["properties"] | every, "additionalProperties": False}
+        rules.append({"if": {"not": {"required": [key]}}, "then": known})
+    base["properties"] = {
+        **base["properties"],
+        key: base["properties"][key] | interpolable({"type": "string", "enum": sorted(points)}),
+    }
+    base.pop("required", None)
+    base["allOf"] = rules
+    return parts, required
+
+
+def _options(point: Any, prefix: str) -> Schema | None:
+    """The schema of a plug-in's options; None where its library is missing, or nothing can be said of them."""
+    try:
+        return _of(point.load().Options, prefix)
+    except (ImportError, PydanticUserError):
+        return None
+
+
+def is_one(key: str, *names: str) -> Schema:
+    """A condition: the mapping has this key with one of these values."""
+    return {"properties": {key: {"enum": list(names)}}, "required": [key]}
+
+
+def _whole_stores(required: Mapping[str, list[str]]) -> Schema:
+    """What the stores of a profile need that extends no other."""
+    rules = [{"if": is_one("adapter", name), "then": {"required": keys}} for name, keys in required.items() if keys]
+    whole = {"required": ["adapter"], "allOf": rules}
+    extends = {"properties": {"extends": {"type": "string"}}, "required": ["extends"]}
+    return {"if": extends, "else": {"properties": {"stores": {"additionalProperties": whole}}}}
+
+
+class _Generator(GenerateJsonSchema):
+    """Pydantic's, but that the names of keys are held to their type."""
+
+    def dict_schema(self, schema: Any) -> Schema:
+        keys = self.generate_inner(schema["keys_schema"]) if "keys_schema" in schema else {}
+        values = self.generate_inner(schema["values_schema"]) if "values_schema" in schema else {}
+        names = {name: keys[name] for name in ("pattern", "patternErrorMessage") if name in keys}
+        made: Schema = {"type": "object"}
+        return made | ({"propertyNames": names} if names else {}) | ({"additionalProperties": values} if values else {})
+
+
+def _of(kind: Any, prefix: str = "") -> Schema:
+    """The schema of a type; the names of its parts begin with `prefix`."""
+    made = TypeAdapter(kind).json_schema(schema_generator=_Generator, ref_template=f"#/definitions/{prefix}{{model}}")
+    parts = made.pop("$defs", {})
+    made["definitions"] = {f"{prefix}{name}": part for name, part in parts.items()}
+    return interpolable(made)
