@@ -14,12 +14,13 @@ from flowpipe.adapters import Dataset
 from flowpipe.audit import Audit, compile_schema
 from flowpipe.bound import GIVEN, Bound, Read, Write
 from flowpipe.catalog import Catalog
-from flowpipe.config import Configuration, PipelineConfig, coerce
+from flowpipe.config import Configuration, coerce
 from flowpipe.errors import FlowpipeError, Problem, Where, unknown
 from flowpipe.frames import kind_of
 from flowpipe.modules import ProjectCode
 from flowpipe.partition import Window
 from flowpipe.pipeline import Pipeline
+from flowpipe.pipelinefile import PipelineConfig
 
 
 @dataclass

@@ -22,7 +22,7 @@ REJECTED = "__rejected"
 
 # Editors read these, too: they must mean the same in JavaScript, where \d are the ten digits.
 _NAME = "[A-Za-z_][A-Za-z0-9_]*"
-_DURATION = r"([0-9]{1,6})\s*(ms|s|m|h|d|w)"
+DURATION = r"([0-9]{1,6})\s*(ms|s|m|h|d|w)"
 _SIZE = r"([0-9]{1,6}(?:\.[0-9]{1,3})?)\s*(MB|GB|TB)"
 _ROWS = r"(?:(?:>=|<=|==|>|<)\s*)?[0-9]+"
 _BETWEEN = r"([0-9]+)\s*\.\.\s*([0-9]+)"
@@ -41,7 +41,7 @@ def duration(text: str) -> timedelta:
     >>> duration("500ms"), duration("10m")
     (datetime.timedelta(microseconds=500000), datetime.timedelta(seconds=600))
     """
-    match = re.fullmatch(_DURATION, text)
+    match = re.fullmatch(DURATION, text)
     if match is None:
         raise MalformedError(f'"{text}" is not a duration', "write it like 500ms, 1s, 10m, 2h, 3d or 1w")
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
@@ -203,7 +203,7 @@ DatasetName = Annotated[
 ]
 NodeName = Annotated[str, AfterValidator(_node_name), written(rf"{_NAME}(?:\.{_NAME})*", _A_NAME)]
 Duration = Annotated[
-    str, AfterValidator(_duration), written(_DURATION, "write it like 500ms, 1s, 10m, 2h, 3d or 1w", "30s", "10m")
+    str, AfterValidator(_duration), written(DURATION, "write it like 500ms, 1s, 10m, 2h, 3d or 1w", "30s", "10m")
 ]
 TimeZone = Annotated[
     str,

@@ -1,34 +1,30 @@
-"""How a JSON Schema of Pydantic's becomes one that editors read well, and that takes `${env:NAME}` for any scalar."""
+"""JSON Schemas of YAML in which any scalar may be `${env:NAME}`: how Pydantic's become such, and rules between keys."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Schema = dict[str, Any]
 
-INTERPOLATION = r"(?:^|[^$])\$\{(?:env:[A-Za-z_][A-Za-z0-9_]*(?::-[^{}]*)?|file:/[^{}]+)\}"
-_SCALARS = {
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
-    "null": "",
-    "string": "",
-}
+_TOKEN = r"\$\{(?:env:[A-Za-z_][A-Za-z0-9_]*(?::-[^{}]*)?|file:/[^{}]+)\}"  # noqa: S105 - a pattern
+IN_A_TEXT = rf"(?:^|[^$]){_TOKEN}"
+WHOLE = rf"^{_TOKEN}$"
+_SCALARS = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "", "null": ""}
 _OF_MANY = ("properties", "patternProperties", "definitions")
 _OF_ONE = ("items", "additionalProperties")
 _TOLD = ("description", "default", "examples")
 
 
 def interpolable(schema: Mapping[str, Any]) -> Schema:
-    """The schema without titles, in which every scalar may be an interpolation.
+    """The schema without titles and what a model has by default, in which every scalar may be an interpolation.
 
-    Conditions (`if`, `then`, `allOf`, `not`) and the names of keys stay as they are.
+    Rules (`allOf`, `if`, `not`) and the names of keys stay as they are.
 
     >>> interpolable({"title": "N", "type": "integer", "minimum": 1})["type"]
     ['integer', 'string']
     """
-    result = {key: value for key, value in schema.items() if (key, value) != ("default", None) and key != "title"}
+    result = {key: value for key, value in schema.items() if key != "title" and not _says_nothing(key, value)}
     for key in _OF_MANY:
         if key in result:
             result[key] = {name: interpolable(inner) for name, inner in result[key].items()}
@@ -42,12 +38,57 @@ def interpolable(schema: Mapping[str, Any]) -> Schema:
     return result
 
 
+def absent(message: str) -> Schema:
+    """A key that must not be there; null is as good, and so is what may turn out to be null."""
+    return {
+        "type": ["null", "string"],
+        "pattern": WHOLE,
+        "errorMessage": message,
+        "patternErrorMessage": message,
+    }
+
+
+def excludes(key: str, others: Sequence[str], message: str) -> Schema:
+    """A rule: where a key surely has a value, others have none; `message` is of `{key}` and `{other}`."""
+    told = {other: absent(message.format(key=key, other=other)) for other in others}
+    surely = {"properties": {key: {"not": {"anyOf": [{"type": "null"}, {"type": "string", "pattern": WHOLE}]}}}}
+    return {"if": {**surely, "required": [key]}, "then": {"properties": told}}
+
+
+def present(key: str) -> Schema:
+    """A mapping that has a value for this key."""
+    return {"required": [key], "properties": {key: {"not": {"type": "null"}}}}
+
+
+def is_one(key: str, *names: str) -> Schema:
+    """A mapping in which this key has one of these values."""
+    return {"required": [key], "properties": {key: {"enum": list(names)}}}
+
+
+def one_of(*names: str) -> Schema:
+    """One of these texts, or an interpolation."""
+    return interpolable({"type": "string", "enum": list(names)})
+
+
+def ruled(rules: Sequence[Schema]) -> Callable[[Schema], None]:
+    """What puts rules into the JSON Schema of a model, as its `json_schema_extra`."""
+
+    def put(schema: Schema) -> None:
+        schema["allOf"] = list(rules)
+
+    return put
+
+
+def _says_nothing(key: str, value: Any) -> bool:
+    return key == "default" and (value is None or (isinstance(value, dict) and bool(value)))
+
+
 def _opened(alternatives: list[Schema], around: Schema) -> Schema:
     """Alternatives as one schema, in which those that are plain scalars are one, and may be interpolations."""
     plain = [each for each in alternatives if _is_plain(each)]
     choices = [each for each in alternatives if _is_choice(each)]
     others = [interpolable(each) for each in alternatives if not _is_plain(each) and not _is_choice(each)]
-    scalar = [_merged(plain)] if plain or choices else []
+    scalar = [_merged(plain, in_a_text=bool(choices))] if plain or choices else []
     found = [*choices, *others, *scalar]
     return {**found[0], **around} if len(found) == 1 else {"anyOf": found, **around}
 
@@ -62,7 +103,7 @@ def _is_choice(schema: Schema) -> bool:
     return not {"enum", "const", "format"}.isdisjoint(schema)
 
 
-def _merged(plain: list[Schema]) -> Schema:
+def _merged(plain: list[Schema], *, in_a_text: bool) -> Schema:
     """Scalars as one schema of several types: what bounds numbers says nothing of texts, and the other way round."""
     result: Schema = {}
     types: list[str] = []
@@ -74,7 +115,7 @@ def _merged(plain: list[Schema]) -> Schema:
     else:
         said = " or ".join(filter(None, (_SCALARS[name] for name in types)))
         own = result.get("pattern")
-        result["pattern"] = f"(?:{own})|{INTERPOLATION}" if own else INTERPOLATION
+        result["pattern"] = f"{own}|{IN_A_TEXT}" if own else IN_A_TEXT if in_a_text else WHOLE
         result.setdefault("patternErrorMessage", f"write {said or 'nothing'}, or ${{env:NAME}}")
         types.append("string")
     types = list(dict.fromkeys(types))

@@ -13,7 +13,6 @@ from flowpipe.conffile import Document, parse, read
 from flowpipe.config import (
     Configuration,
     ExecutorConfig,
-    PipelineConfig,
     ProfileConfig,
     ProjectConfig,
     StoreConfig,
@@ -23,6 +22,7 @@ from flowpipe.datasets import DatasetConfig, flaws
 from flowpipe.errors import ConfigError, Problem, Where, redact, unknown
 from flowpipe.fields import duration, size
 from flowpipe.layers import at, join, layered, merge, under, value
+from flowpipe.pipelinefile import PipelineConfig
 from flowpipe.validation import problem, validate
 
 _FLAG_SECTIONS = ("params", "config", "retry", "executor", "stores")

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flowpipe import blocks, graph
-from flowpipe.config import PipelineConfig
 from flowpipe.errors import ConfigError, FlowpipeError, NodeError, Problem, Where, unknown
 from flowpipe.executors import NodeProgress
 from flowpipe.executors.scheduler import Scheduler
@@ -18,6 +17,7 @@ from flowpipe.executors.task import Failure, NodesFailed, Settings, Task, Watch
 from flowpipe.firing import NO_HOOKS, Firing
 from flowpipe.hooks import Hook, invalid
 from flowpipe.modules import ProjectCode
+from flowpipe.pipelinefile import PipelineConfig
 
 # What a value must be where a number is annotated: NumPy's numbers are as good as Python's.
 _NUMBERS: dict[type, type] = {int: numbers.Integral, float: numbers.Real, complex: numbers.Complex, bool: object}

@@ -12,11 +12,12 @@ from pydantic.errors import PydanticUserError
 from pydantic.json_schema import GenerateJsonSchema
 
 from flowpipe import adapters, executors
-from flowpipe.config import PipelineConfig, ProfileConfig, ProjectConfig, StoreConfig
+from flowpipe.config import ProfileConfig, ProjectConfig, StoreConfig
 from flowpipe.datasets import DatasetConfig
 from flowpipe.errors import UsageError, unknown
 from flowpipe.fields import DatasetName
 from flowpipe.interpolable import Schema, interpolable
+from flowpipe.pipelinefile import PipelineConfig
 
 # What VS Code's YAML server reads best; no later draft says anything that is needed here.
 _DRAFT = "http://json-schema.org/draft-07/schema#"
