@@ -85,6 +85,7 @@ class ProjectConfig(Model):
     name: str = Field(description="the project's name", examples=["nycflights"])
     profile: Name = Field("dev", description="the profile that is used without --profile and FLOWPIPE_PROFILE")
     timezone: TimeZone = Field("UTC", description="of every grain and of all windows that name none")
+    tests: str = Field("tests", description="the folder whose tests `flowpipe test` runs")
     defaults: Defaults = Field(
         Defaults(), description="what every pipeline begins with; pipelines, profiles and flags are stronger"
     )
@@ -150,6 +151,13 @@ class Configuration:
     max_parallel_steps: int | None = None
     scratch: str | None = None
     checkpoints: CheckpointsConfig = field(default_factory=CheckpointsConfig)
+    sources: Path | None = None
+    """The folder that holds `pipelines/`; None: it is `root`."""
+
+    @property
+    def code(self) -> Path:
+        """The folder of the project's Python modules."""
+        return (self.sources or self.root) / "pipelines"
 
     def where(self, *path: str | int) -> Where | None:
         """The place of a value, or of what is nearest around it, such as `("catalog", "flights", "mode")`."""

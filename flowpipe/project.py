@@ -57,7 +57,7 @@ class Project:
 
     @cached_property
     def _code(self) -> ProjectCode:
-        return ProjectCode(self.configuration.root / "pipelines")
+        return ProjectCode(self.configuration.code)
 
     @property
     def profile(self) -> str:

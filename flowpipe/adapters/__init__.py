@@ -259,6 +259,19 @@ class Maintainable(Protocol):
         ...
 
 
+@runtime_checkable
+class Replaceable(Protocol):
+    """A class of stores for which another one can stand in while a pipeline is tested."""
+
+    @classmethod
+    def temporary(cls, folder: Path) -> Mapping[str, Any]:
+        """A store as a profile has it, empty and below an empty folder: `{"url": ...}`.
+
+        `adapter` among its keys names another kind of store, which takes the place of this one.
+        """
+        ...
+
+
 @cache
 def installed() -> Mapping[str, Any]:
     """The entry points of all adapters by name, not loaded yet."""

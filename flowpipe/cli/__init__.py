@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from flowpipe.cli import breaking, past, project, running, schema, starting, tidying
+from flowpipe.cli import breaking, past, project, running, schema, starting, testing, tidying
 from flowpipe.errors import FlowpipeError, unexpected
 
 app = typer.Typer(
@@ -50,6 +50,7 @@ _COMMANDS = (
     project.check,
     running.plan,
     running.run,
+    testing.test,
     tidying.maintain,
     tidying.clean,
     breaking.breaker,

@@ -66,6 +66,11 @@ class Delta:
 
     Options: type[BaseModel] = Options
 
+    @classmethod
+    def temporary(cls, folder: Path) -> Mapping[str, Any]:
+        """A folder."""
+        return {"url": str(folder), "durability": "none"}
+
     def __init__(self, options: BaseModel, root: Path) -> None:
         assert isinstance(options, Options)
         self._url = options.url.rstrip("/") if "://" in options.url else str((root / options.url).resolve())

@@ -45,6 +45,11 @@ class DuckDB(Database):
     Options: type[BaseModel] = Options
     driver_only = True  # one process at a time has the file open for writing
 
+    @classmethod
+    def temporary(cls, folder: Path) -> Mapping[str, Any]:
+        """A file."""
+        return {"database": str(folder / "test.duckdb")}
+
     def __init__(self, options: BaseModel, root: Path) -> None:
         assert isinstance(options, Options)
         self._file = File(root / options.database, options.database, options.options)

@@ -24,7 +24,7 @@ from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Staged, 
 from flowpipe.adapters.files import formats, layout, objects, reading, types, urls
 from flowpipe.adapters.files.folder import Found, Unreachable
 from flowpipe.adapters.files.formats import Format
-from flowpipe.adapters.files.places import place_of
+from flowpipe.adapters.files.places import place_of, temporary
 from flowpipe.adapters.files.tidying import Tidying
 from flowpipe.errors import DataError, Problem, PublishError
 from flowpipe.partition import Slice
@@ -53,6 +53,7 @@ class Files:
     """One folder or bucket."""
 
     Options: type[BaseModel] = Options
+    temporary: Any = classmethod(temporary)
 
     def __init__(self, options: BaseModel, root: Path) -> None:
         assert isinstance(options, Options)

@@ -29,6 +29,11 @@ class Postgres(Database):
 
     Options: type[BaseModel] = Options
 
+    @classmethod
+    def temporary(cls, folder: Path) -> Mapping[str, Any]:
+        """A DuckDB file, which needs no server and takes the same tables."""
+        return {"adapter": "duckdb", "database": str(folder / "test.duckdb")}
+
     def __init__(self, options: BaseModel, root: Path) -> None:  # noqa: ARG002
         assert isinstance(options, Options)
         self._options = options
