@@ -8,6 +8,9 @@ import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 Row = Sequence[object]
 
@@ -117,3 +120,46 @@ def named(table: Table) -> Table:
     """The orders with the names of their products, for those who have one file only."""
     rows: Iterable[Row] = ((*row[:3], _PRODUCTS[int(str(row[3])) - 1][0], *row[4:]) for row in table.rows)
     return Table(("order_id", "ordered_at", "customer_id", "product", *table.columns[4:]), tuple(rows))
+
+
+def shop(days: int) -> Mapping[str, Table]:
+    """The tables of the shop's database; an order was changed last when it came."""
+    ordered = orders(days)
+    changing = Table((*ordered.columns, "updated_at"), tuple((*row, _moment(row)) for row in ordered.rows))
+    return {"products": products(), "customers": customers(), "orders": changing}
+
+
+@dataclass(frozen=True)
+class Database:
+    """A DuckDB file of tables: a new file, told from another by its rows, since its bytes differ each time."""
+
+    path: str
+    tables: Mapping[str, Table]
+
+    def is_at(self, place: Path) -> bool:
+        """Whether the file at `place` has these tables."""
+        import duckdb
+
+        with TemporaryDirectory() as folder:
+            own = Path(folder, "own.duckdb")
+            self.write(own)
+            try:
+                return self._rows(own) == self._rows(place)
+            except duckdb.Error:
+                return False
+
+    def write(self, place: Path) -> None:
+        """Make it at `place`, where nothing is."""
+        import duckdb
+
+        with TemporaryDirectory() as folder, duckdb.connect(str(place)) as connection:
+            for name, table in self.tables.items():
+                text = Path(folder, f"{name}.csv")
+                text.write_text(table.csv(), encoding="utf-8")
+                connection.execute(f"CREATE TABLE {name} AS FROM read_csv('{text}')")
+
+    def _rows(self, place: Path) -> list[list[tuple[Any, ...]]]:
+        import duckdb
+
+        with duckdb.connect(str(place), read_only=True) as connection:
+            return [connection.execute(f"FROM {name} ORDER BY ALL").fetchall() for name in self.tables]

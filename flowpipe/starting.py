@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from flowpipe import sampledata, scaffold
+from flowpipe import sampledata, scaffold, schemas
 from flowpipe.errors import UsageError, unknown
 from flowpipe.roots import find_root
+from flowpipe.sampledata import Database
 from flowpipe.scaffold import NewFile, TextFile
 
 _FOLDER = Path(__file__).with_name("templates")
@@ -46,9 +47,14 @@ def _medallion() -> Iterator[NewFile]:
     yield TextFile("data/raw/products.csv", sampledata.products().csv())
 
 
+def _sql_sources() -> Iterator[NewFile]:
+    yield Database("data/shop.duckdb", sampledata.shop(60))
+
+
 TEMPLATES = {
     "minimal": Template("one CSV file, one pipeline, one table", "daily_sales", _minimal),
     "medallion": Template("files of each day, cleaned and summed up by month, with a quarantine", "sales_report", _medallion),
+    "sql-sources": Template("tables of a database, loaded bit by bit, with their history, and SQL", "city_sales", _sql_sources),
 }
 
 
@@ -96,5 +102,6 @@ def _files(template: str, name: str) -> Iterator[NewFile]:
     texts = {path.relative_to(_FOLDER / template).as_posix(): path.read_text("utf-8") for path in found}
     last = texts.pop("conf/project.yml")
     yield from (TextFile(path, text.replace(_NAME, name)) for path, text in texts.items())
+    yield from (TextFile(f"conf/schema/{kind}.json", schemas.as_text(schemas.schema(kind))) for kind in schemas.FILES)
     yield from TEMPLATES[template].data()
     yield TextFile("conf/project.yml", last.replace(_NAME, name))
