@@ -97,6 +97,12 @@ class Audit:
     schema: Any = None
     on_invalid: OnInvalid = "fail"
 
+    @property
+    def declared(self) -> tuple[tuple[str, str], ...]:
+        """The columns that the schema names, or patterns of names, each with its type."""
+        columns = {} if self.schema is None else self.schema.columns
+        return tuple((name, str(column.dtype or "any type")) for name, column in columns.items())
+
     def schema_problems(self, schema: Schema) -> list[str]:
         """How columns and types differ from what is declared, and checks that cannot run on them; reads no row."""
         if self.schema is None:

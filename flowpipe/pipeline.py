@@ -56,6 +56,7 @@ class Node:
     expands: bool = False
     within: str | None = None
     collects: str | None = None
+    doc: str = ""
 
 
 @dataclass(frozen=True)
@@ -272,6 +273,7 @@ def _node(node: Any, code: ProjectCode, within: str | None) -> Node:
         blocks.expands(node),
         within,
         blocks.collected(node),
+        str(node.documentation or ""),
     )
 
 
