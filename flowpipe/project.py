@@ -29,7 +29,7 @@ from flowpipe.reach import out_of_reach
 from flowpipe.records import Record
 from flowpipe.roots import find_root, ledger_path, profile_state
 from flowpipe.run import Runner, RunResult, locked
-from flowpipe.selection import EVERYTHING, Selection
+from flowpipe.selection import Selection
 from flowpipe.stop import Stop
 from flowpipe.workshop import Workshop
 
@@ -87,34 +87,46 @@ class Project:
         notes = [note for bound in bounds for note in bound.notes]
         return in_order(note.hidden(hide) for note in (*notes, *out_of_reach(self.configuration, bounds)))
 
-    def plan(self, selection: Selection = EVERYTHING, *, now: datetime | None = None) -> Plan:
-        """What a run would do, and why.
+    def plan(
+        self,
+        *pipelines: str,
+        partitions: Sequence[str] = (),
+        first: str | None = None,
+        last: str | None = None,
+        force: bool = False,
+        now: datetime | None = None,
+    ) -> Plan:
+        """What a run would do, and why; of all pipelines and windows, or of those that are named.
 
         Raises:
             ConfigError: the project has problems, or inputs are missing.
-            UsageError: a pipeline or partition of the selection does not exist.
+            UsageError: a partition is none of the pipeline's.
         """
-        moment = now or datetime.now(UTC)
-        chosen = selection.of(self.check(), moment)
-        with self._hiding_secrets():
-            return plan.make(chosen, self.catalog, self.configuration, now=moment, force=selection.force)
+        return self._planned(Selection(pipelines, tuple(partitions), first, last, force), now or datetime.now(UTC))
 
     def run(
         self,
-        selection: Selection = EVERYTHING,
-        *,
+        *pipelines: str,
+        partitions: Sequence[str] = (),
+        first: str | None = None,
+        last: str | None = None,
+        force: bool = False,
         on_record: Callable[[Record], None] | None = None,
         wait: timedelta = timedelta(0),
         deadline: timedelta | None = None,
         command: str = "",
     ) -> RunResult:
-        """Run what is missing or stale; how it ended is in the result. A `deadline` is stronger than the profile's.
+        """Run what is missing or stale; how it ended, and what failed, is in the result.
+
+        What to run is told as to `plan`. `on_record` is given each record as it is made, `wait` is for another run to
+        end, `deadline` is stronger than the profile's, `command` is what the history shows.
 
         Raises:
             ConfigError, UsageError: nothing was started.
             LockedError: another run holds the lock.
         """
         now = datetime.now(UTC)
+        selection = Selection(pipelines, tuple(partitions), first, last, force)
         chosen = selection.of(self.check(), now)
         with self._alone(wait) as state, Ledger(ledger_path(self.configuration.root)) as ledger:
             ledger.sweep()
@@ -127,8 +139,8 @@ class Project:
             if any(bound.checkpoints for bound in self.check().values()):
                 Checkpoints.of(self.configuration, force=False).tidy()
             stop = Stop(self.configuration.deadline if deadline is None else deadline)
-            shop = self._workshop(now, state, emit, stop, force=selection.force)
-            name, make_plan = self.configuration.project.name, partial(self.plan, selection, now=now)
+            shop = self._workshop(now, state, emit, stop, force=force)
+            name, make_plan = self.configuration.project.name, partial(self._planned, selection, now)
             try:
                 with self._hiding_secrets():
                     shop.hooks.make(bound.hooks for bound, _ in chosen)
@@ -213,6 +225,11 @@ class Project:
                 if not dry_run:
                     leftover.remove()
                 yield leftover
+
+    def _planned(self, selection: Selection, now: datetime) -> Plan:
+        chosen = selection.of(self.check(), now)
+        with self._hiding_secrets():
+            return plan.make(chosen, self.catalog, self.configuration, now=now, force=selection.force)
 
     def _workshop(
         self, now: datetime, state: Path, emit: Callable[[Record], None], stop: Stop, *, force: bool

@@ -102,6 +102,11 @@ class StepEnded:
     reason: str | None = None
     error: str | None = None
 
+    @property
+    def name(self) -> str:
+        """The step as people write it: `daily_delays 2013-02`."""
+        return self.pipeline if self.slice == "all" else f"{self.pipeline} {self.slice}"
+
 
 @dataclass(frozen=True)
 class RunEnded:

@@ -84,6 +84,3 @@ class Selection:
             asked = " ".join([*([f"from {first}"] if first else []), *([f"to {last}"] if last else [])])
             raise UsageError(f"pipeline {bound.name} has no window {asked}", hint=hint)
         return chosen
-
-
-EVERYTHING = Selection()

@@ -30,10 +30,9 @@ def plan(
     """
     from flowpipe import terminal
     from flowpipe.project import Project
-    from flowpipe.selection import Selection
 
-    selection = Selection(tuple(pipelines or ()), tuple(partitions or ()), first, last, force)
-    made = Project.load(project, profile=profile, sets=sets or ()).plan(selection)
+    loaded = Project.load(project, profile=profile, sets=sets or ())
+    made = loaded.plan(*pipelines or (), partitions=partitions or (), first=first, last=last, force=force)
     rows = [(step.name, step.action, step.reason) for step in made.steps]
     if as_json:
         typer.echo(terminal.as_json([dict(zip(("step", "action", "reason"), row, strict=True)) for row in rows]))
@@ -67,7 +66,6 @@ def run(
     from flowpipe import terminal
     from flowpipe.progress import Progress
     from flowpipe.project import Project
-    from flowpipe.selection import Selection
 
     patience, allowed = as_duration("--wait", wait), as_duration("--deadline", deadline) if deadline else None
     loaded = Project.load(project, profile=profile, sets=sets or ())
@@ -76,8 +74,17 @@ def run(
         previewing.refuse({**unfit, "--wait": patience, "--deadline": allowed, "--verbose": verbose})
         previewing.show(loaded, asked, pipelines, partitions, head, as_json=as_json)
         return
-    selection = Selection(tuple(pipelines or ()), tuple(partitions or ()), first, last, force)
     listen: Any = (lambda record: typer.echo(terminal.as_json(record))) if as_json else Progress(nodes=verbose)
-    result = loaded.run(selection, on_record=listen, wait=patience, deadline=allowed, command=shlex.join(sys.argv[1:]))
+    result = loaded.run(
+        *pipelines or (),
+        partitions=partitions or (),
+        first=first,
+        last=last,
+        force=force,
+        on_record=listen,
+        wait=patience,
+        deadline=allowed,
+        command=shlex.join(sys.argv[1:]),
+    )
     if result.error:
         raise result.error

@@ -137,7 +137,7 @@ def test_quarantine_keeps_rejected_rows_by_slice_until_they_are_mended(empty_pro
 
     project.write({"data/orders/2024-01.csv": HEAD + "1,2024-01-05,10\n2,2024-01-06,1\n"})
     second = run(project)
-    assert dict(second.steps) == {"job 2024-01": "done", "job 2024-02": "skipped"}
+    assert second.outcomes == {"job 2024-01": "done", "job 2024-02": "skipped"}
     assert rows(project, store)["id"].sort().to_list() == [1, 2, 5]
     assert rows(project, store, "out__rejected")["slice"].to_list() == ["2024-02"]
 

@@ -14,7 +14,6 @@ from openpyxl import Workbook
 from flowpipe.errors import DataError
 from flowpipe.project import Project
 from flowpipe.run import RunResult
-from flowpipe.selection import Selection
 from tests.conftest import ProjectFolder
 
 Make = Callable[[dict[str, str]], ProjectFolder]
@@ -44,14 +43,14 @@ PLACES = {
 
 def run(project: ProjectFolder, *pipelines: str, partitions: tuple[str, ...] = ()) -> RunResult:
     """A run in this process, which is faster than the command."""
-    return Project.load(project.path).run(Selection(pipelines, partitions))
+    return Project.load(project.path).run(*pipelines, partitions=partitions)
 
 
 def done(project: ProjectFolder, *pipelines: str, partitions: tuple[str, ...] = ()) -> list[str]:
     """The steps that were run, not skipped."""
     result = run(project, *pipelines, partitions=partitions)
     assert result.error is None, result.error
-    return [name for name, outcome in result.steps if outcome == "done"]
+    return [name for name, outcome in result.outcomes.items() if outcome == "done"]
 
 
 def messages(result: RunResult) -> list[str]:
