@@ -7,10 +7,14 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from reference import configuration
+from reference import commands, configuration, errors
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
-PAGES: Mapping[str, Callable[[], str]] = {"configuration.md": configuration.page}
+PAGES: Mapping[str, Callable[[], str]] = {
+    "commands.md": commands.page,
+    "configuration.md": configuration.page,
+    "errors.md": errors.page,
+}
 
 
 def stale() -> str:
