@@ -48,11 +48,11 @@ def absent(message: str) -> Schema:
     }
 
 
-def excludes(key: str, others: Sequence[str], message: str) -> Schema:
-    """A rule: where a key surely has a value, others have none; `message` is of `{key}` and `{other}`."""
+def excludes(key: str, others: Sequence[str], message: str, *, unless: Sequence[Any] = (None, "")) -> Schema:
+    """A rule: where a key surely has a value that counts, others have none; `message` is of `{key}` and `{other}`."""
     told = {other: absent(message.format(key=key, other=other)) for other in others}
-    surely = {"properties": {key: {"not": {"anyOf": [{"type": "null"}, {"type": "string", "pattern": WHOLE}]}}}}
-    return {"if": {**surely, "required": [key]}, "then": {"properties": told}}
+    maybe = {"anyOf": [{"enum": list(unless)}, {"type": "string", "pattern": WHOLE}]}
+    return {"if": {"required": [key], "properties": {key: {"not": maybe}}}, "then": {"properties": told}}
 
 
 def present(key: str) -> Schema:

@@ -42,12 +42,22 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    url: str = Field(description="a folder, or an object store's URL such as `s3://bucket/prefix`")
-    options: dict[str, Any] = Field(
-        default_factory=dict, repr=False, description="the object store's: key, secret, endpoint_url, region, ..."
+    url: str = Field(
+        description="a folder of tables, relative to the project; or an object store's URL",
+        examples=["data/lake", "s3://acme-lake"],
     )
-    target_file_size: Bytes | None = Field(None, description="how large data files become: `128MB`")
-    durability: Literal["fsync", "none"] = Field("fsync", description="whether local files outlast a power loss")
+    options: dict[str, Any] = Field(
+        {},
+        repr=False,
+        description="the object store's: key, secret, endpoint_url, region, ...",
+        examples=[{"region": "eu-central-1"}],
+    )
+    target_file_size: Bytes | None = Field(
+        None, description="how large data files become; 128MB if absent", examples=["256MB"]
+    )
+    durability: Literal["fsync", "none"] = Field(
+        "fsync", description="folders: fsync means that a power cut loses nothing that was published"
+    )
 
     @field_validator("url")
     @classmethod

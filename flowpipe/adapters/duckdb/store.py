@@ -33,9 +33,15 @@ _ATTEMPTS = 8
 class Options(Model):
     """Which file, and how the URLs in queries are reached."""
 
-    database: str = Field(description="the DuckDB file; relative to the project, made when first written")
+    database: str = Field(
+        description="the DuckDB file; relative to the project, made when first written",
+        examples=["data/warehouse.duckdb"],
+    )
     options: dict[str, Any] = Field(
-        default_factory=dict, repr=False, description="settings of the URLs that queries read, as of s3://"
+        {},
+        repr=False,
+        description="for the URLs that queries read, as of s3://: key, secret, endpoint_url, region, ...",
+        examples=[{"region": "eu-central-1"}],
     )
 
 

@@ -38,9 +38,19 @@ _AT_ONCE = 16  # questions to a store that is far away
 class Options(Model):
     """Where the files are."""
 
-    url: str = Field(description="a folder, relative to the project; or s3://, or any url that fsspec knows")
-    options: dict[str, Any] = Field(default_factory=dict, description="fsspec's storage options", repr=False)
-    durability: Literal["fsync", "none"] = Field("fsync", description="folders: whether a power cut loses nothing")
+    url: str = Field(
+        description="a folder, relative to the project; or s3://BUCKET/PREFIX, or any url that fsspec knows",
+        examples=["data/landing", "s3://acme-landing"],
+    )
+    options: dict[str, Any] = Field(
+        {},
+        description="of fsspec's file system: key, secret, endpoint_url, region, ...",
+        repr=False,
+        examples=[{"region": "eu-central-1"}],
+    )
+    durability: Literal["fsync", "none"] = Field(
+        "fsync", description="folders: fsync means that a power cut loses nothing that was published"
+    )
 
     @field_validator("url")
     @classmethod
