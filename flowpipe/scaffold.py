@@ -44,6 +44,19 @@ class TextFile:
         place.write_bytes(self.text.encode())
 
 
+def in_the_way(folder: Path, files: Sequence[NewFile]) -> list[str]:
+    """What is where a file should go, and is not that file."""
+    found = []
+    for file in files:
+        place = folder / file.path
+        blocking = next((each for each in reversed(place.parents) if each.exists() and not each.is_dir()), None)
+        if blocking:
+            found.append(blocking.relative_to(folder).as_posix() if blocking.is_relative_to(folder) else str(blocking))
+        elif os.path.lexists(place) and not file.is_at(place):
+            found.append(file.path)
+    return list(dict.fromkeys(found))
+
+
 def write(folder: Path, files: Sequence[NewFile], *, hint: str) -> list[str]:
     """Make the files that are not there yet, in their order; their paths.
 
@@ -52,48 +65,40 @@ def write(folder: Path, files: Sequence[NewFile], *, hint: str) -> list[str]:
     Raises:
         UsageError: something else is where a file should go, or the folder cannot be written; `hint` says what to do.
     """
+    made = []
     try:
-        missing = _missing(folder, files, hint)
-        for file in missing:
+        if blocking := in_the_way(folder, files):
+            raise UsageError(f"nothing is written: there is already {', '.join(blocking)}", hint=hint)
+        for file in files:
             place = folder / file.path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            beside = place.with_name(place.name + _BESIDE)
-            beside.unlink(missing_ok=True)
-            file.write(beside)
-            beside.replace(place)
+            if not place.exists():
+                place.parent.mkdir(parents=True, exist_ok=True)
+                beside = place.with_name(place.name + _BESIDE)
+                beside.unlink(missing_ok=True)
+                file.write(beside)
+                beside.replace(place)
+                made.append(file.path)
     except OSError as error:
-        shown = error.filename or folder
-        raise UsageError(f"cannot write {shown}: {error.strerror}", hint="choose a folder that you may write") from None
-    return [file.path for file in missing]
+        raise _cannot(error, folder) from None
+    return made
 
 
 def exchange(place: Path, text: str) -> None:
-    """Give a file another text in one act, with the rights it had."""
-    beside = place.with_name(place.name + _BESIDE)
-    beside.write_bytes(text.encode())
-    if place.exists():
-        beside.chmod(place.stat().st_mode)
-    beside.replace(place)
-
-
-def _missing(folder: Path, files: Sequence[NewFile], hint: str) -> list[NewFile]:
-    """The files that are not there.
+    """Give a file another text in one act, with the rights it had.
 
     Raises:
-        UsageError: something else is where one should go.
+        UsageError: the file cannot be written.
     """
-    missing, in_the_way = [], []
-    for file in files:
-        place = folder / file.path
-        parents = (folder.joinpath(*place.relative_to(folder).parts[:depth]) for depth in range(len(place.parts)))
-        blocking = next((each for each in parents if each.exists() and not each.is_dir()), None)
-        if blocking and blocking != place:
-            in_the_way.append(str(blocking.relative_to(folder)) if blocking != folder else str(folder))
-        elif not os.path.lexists(place):
-            missing.append(file)
-        elif not file.is_at(place):
-            in_the_way.append(file.path)
-    if in_the_way:
-        listed = ", ".join(dict.fromkeys(in_the_way))
-        raise UsageError(f"nothing is written, for there is something else already: {listed}", hint=hint)
-    return missing
+    try:
+        beside = place.with_name(place.name + _BESIDE)
+        beside.write_bytes(text.encode())
+        if place.exists():
+            beside.chmod(place.stat().st_mode)
+        beside.replace(place)
+    except OSError as error:
+        raise _cannot(error, place) from None
+
+
+def _cannot(error: OSError, place: Path) -> UsageError:
+    shown = error.filename or place
+    return UsageError(f"cannot write {shown}: {error.strerror}", hint="make it writable, or choose another folder")

@@ -53,8 +53,12 @@ def _sql_sources() -> Iterator[NewFile]:
 
 TEMPLATES = {
     "minimal": Template("one CSV file, one pipeline, one table", "daily_sales", _minimal),
-    "medallion": Template("files of each day, cleaned and summed up by month, with a quarantine", "sales_report", _medallion),
-    "sql-sources": Template("tables of a database, loaded bit by bit, with their history, and SQL", "city_sales", _sql_sources),
+    "medallion": Template(
+        "files of each day, cleaned and summed up by month, with a quarantine", "sales_report", _medallion
+    ),
+    "sql-sources": Template(
+        "tables of a database, loaded bit by bit, with their history, and SQL", "city_sales", _sql_sources
+    ),
 }
 
 

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from flowpipe.cli import breaking, past, project, running, schema, starting, testing, tidying
+from flowpipe.cli import adding, breaking, past, project, running, schema, starting, testing, tidying
 from flowpipe.errors import FlowpipeError, unexpected
 
 app = typer.Typer(
@@ -60,6 +60,7 @@ _COMMANDS = (
 )
 for _command in _COMMANDS:
     app.command()(_command)
+app.add_typer(adding.app)
 
 
 def main() -> None:

@@ -44,9 +44,13 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 @pytest.fixture
 def flowpipe_project(request: pytest.FixtureRequest, tmp_path: Path) -> TestProject:
     """The project that the test belongs to, with empty temporary stores in the place of its own."""
+    from flowpipe.errors import FlowpipeError
     from flowpipe.testing.belonging import loading
     from flowpipe.testing.trial import TestProject
 
     marker = request.node.get_closest_marker("flowpipe")
-    found = loading(request.config, request.path, **(marker.kwargs if marker else {}))
-    return TestProject.load(found.root, tmp_path / "flowpipe", profile=found.profile, sets=found.sets)
+    try:
+        found = loading(request.config, request.path, **(marker.kwargs if marker else {}))
+        return TestProject.load(found.root, tmp_path / "flowpipe", profile=found.profile, sets=found.sets)
+    except FlowpipeError as error:
+        pytest.fail(str(error), pytrace=False)

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
-from flowpipe import checks, fingerprint, partition, rules
-from flowpipe.adapters import Dataset, Missing, Publication, State
+from flowpipe import checks, rules
+from flowpipe.adapters import Dataset, Missing
 from flowpipe.catalog import REJECTED, Catalog
-from flowpipe.errors import ConfigError, Interrupted, OutOfTime, Problem, UsageError, unknown
+from flowpipe.errors import ConfigError, FlowpipeError, Interrupted, OutOfTime, UsageError, unknown
 from flowpipe.frames import kind_of
-from flowpipe.ledger import new_run_id
 from flowpipe.modules import ProjectCode
-from flowpipe.partition import KEY_FORMAT, WHOLE, Slice
+from flowpipe.partition import WHOLE
 from flowpipe.plan import Plan
 from flowpipe.project import Project
 from flowpipe.run import RunResult
 from flowpipe.selection import Selection
-from flowpipe.sinks import Sink, run_plans
-from flowpipe.testing import stand_ins, tables
+from flowpipe.testing import stand_ins, tables, writing
 
-_GLOBS = str.maketrans({"*": "given", "?": "0", "[": "", "]": ""})
+_T = TypeVar("_T")
 
 
 class TestProject:
@@ -66,10 +62,8 @@ class TestProject:
             UsageError: the rows are no table, or not of the window.
 
         """
-        dataset = self._writable(name)
-        with self._closing():
-            for part, frame in _slices(dataset, tables.as_frame(rows, self.types(name)), partition):
-                self._publish(dataset, part, frame)
+        __tracebackhide__ = True
+        _plainly(lambda: self._write(name, rows, partition))
 
     def run(self, *pipelines: str, partition: str | None = None, force: bool = False) -> RunResult:
         """Run pipelines, all if none is named, with audits and publishes as they are.
@@ -77,16 +71,13 @@ class TestProject:
         Raises:
             FlowpipeError: what failed, such as DataError for rows that a schema rejects.
         """
-        partitions = (partition,) if partition else ()
-        with _stoppable():
-            result = self.project.run(Selection(pipelines, partitions, force=force))
-            if result.error:
-                raise result.error
-        return result
+        __tracebackhide__ = True
+        return _plainly(lambda: self._run(Selection(pipelines, (partition,) if partition else (), force=force)))
 
     def plan(self, *pipelines: str, partition: str | None = None) -> Plan:
         """What `run` would do, and why."""
-        return self.project.plan(Selection(pipelines, (partition,) if partition else ()))
+        __tracebackhide__ = True
+        return _plainly(lambda: self.project.plan(Selection(pipelines, (partition,) if partition else ())))
 
     def compute(
         self,
@@ -111,15 +102,14 @@ class TestProject:
             NodeError: a node failed.
 
         """
+        __tracebackhide__ = True
         wanted = [nodes] if isinstance(nodes, str) else list(nodes)
-        overrides = {
-            name: tables.as_frame(value, self.types(name)) if self._takes_frame(name) else value
-            for name, value in (given or {}).items()
-        }
-        with _stoppable():
-            return self.project.compute(
-                wanted, pipeline=pipeline, partition=partition, overrides={**overrides, **(params or {})}
-            )
+
+        def computed() -> dict[str, Any]:
+            overrides = {**self._frames(given or {}), **(params or {})}
+            return self.project.compute(wanted, pipeline=pipeline, partition=partition, overrides=overrides)
+
+        return _plainly(computed)
 
     def read(self, name: str, *, partition: str | None = None) -> pl.DataFrame:
         """All rows of a dataset, or those of one window.
@@ -128,15 +118,8 @@ class TestProject:
             ConfigError: there is no such dataset.
             UsageError: nothing was written to it.
         """
-        dataset = self._dataset(name)
-        part = _window(dataset, partition) if partition else WHOLE
-        with self._closing():
-            adapter = self.project.catalog.adapter(dataset)
-            try:
-                return adapter.read(dataset, part, adapter.pin(dataset, part), self._tmp / "spool").collect()
-            except Missing as missing:
-                text = f"dataset {name} is empty: there is no {missing.location}"
-                raise UsageError(text, hint="run the pipeline that writes it, or `write` it") from None
+        __tracebackhide__ = True
+        return _plainly(lambda: self._read(name, partition))
 
     def rejected(self, name: str) -> pl.DataFrame:
         """The rows of a dataset that its audit has rejected, and the `checks` that each failed; all text as in JSON."""
@@ -172,6 +155,35 @@ class TestProject:
         """A module of `pipelines/`, to call its functions by themselves."""
         return ProjectCode(self.project.configuration.code).load(name)
 
+    def _write(self, name: str, rows: Any, wanted: str | None) -> None:
+        dataset = self._dataset(name)
+        with self._closing():
+            frame = tables.as_frame(rows, self.types(name))
+            writing.write(self.project, dataset, frame, wanted, self._tmp / "scratch")
+
+    def _run(self, selection: Selection) -> RunResult:
+        result = self.project.run(selection)
+        if result.error:
+            raise result.error
+        return result
+
+    def _read(self, name: str, wanted: str | None) -> pl.DataFrame:
+        dataset = self._dataset(name)
+        part = writing.window_of(dataset, wanted) if wanted else WHOLE
+        with self._closing():
+            adapter = self.project.catalog.adapter(dataset)
+            try:
+                return adapter.read(dataset, part, adapter.pin(dataset, part), self._tmp / "spool").collect()
+            except Missing as missing:
+                text = f"dataset {name} has no rows yet: there is no {missing.location}"
+                raise UsageError(text, hint="run the pipeline that writes it, or `write` it") from None
+
+    def _frames(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            name: tables.as_frame(value, self.types(name)) if self._takes_frame(name) else value
+            for name, value in given.items()
+        }
+
     def _takes_frame(self, name: str) -> bool:
         """Whether an input or a node of this name is a frame somewhere."""
         graphs = [bound.graph for bound in self.project.check().values()]
@@ -186,35 +198,6 @@ class TestProject:
             raise ConfigError([unknown("dataset", name, catalog.names)])
         return catalog.dataset(name)
 
-    def _writable(self, name: str) -> Dataset:
-        """A dataset that takes rows whole, whatever pipelines may do with it."""
-        dataset = self._dataset(name)
-        config = dataset.config
-        changes: dict[str, Any] = {"mode": "overwrite", "after_publish": [], "swap": False, "schema_change": "replace"}
-        if config.path:
-            changes["path"] = config.path.replace("**/", "").translate(_GLOBS)
-        found = dataclasses.replace(dataset, config=config.model_copy(update=changes))
-        problems = [
-            Problem(f"dataset {name}: {message}", self.project.configuration.where("catalog", name, *path), hint)
-            for path, message, hint in self.project.catalog.adapter(dataset).check(found, written=True)
-        ]
-        if problems:
-            raise ConfigError(problems)
-        return found
-
-    def _publish(self, dataset: Dataset, part: Slice, frame: pl.DataFrame) -> None:
-        if part.kind == "window" and dataset.config.table:
-            config = dataset.config.model_copy(update={"mode": "replace", "schema_change": "add"})
-            dataset = dataclasses.replace(dataset, config=config)
-        adapter, now = self.project.catalog.adapter(dataset), datetime.now(UTC)
-        run = new_run_id(now)
-        of_rows = fingerprint.of_value(frame) or run
-        state = State(dataset.name, part.key, of_rows, {}, frame.height, run, now.isoformat(timespec="microseconds"))
-        schema = adapter.storable(dataset, frame.schema)
-        sink = Sink(schema, adapter.place(dataset, part, run, self._tmp / "scratch" / run, state))
-        run_plans([sink.plan(frame.cast(pl.Schema(schema)).lazy())])
-        adapter.publish(Publication(dataset, part, sink.staged(), state))
-
     @contextmanager
     def _closing(self) -> Iterator[None]:
         try:
@@ -223,48 +206,18 @@ class TestProject:
             self.project.catalog.close()
 
 
-def _window(dataset: Dataset, text: str) -> Slice:
-    """A window of a dataset.
+def _plainly(work: Callable[[], _T]) -> _T:
+    """What `work` gives; its errors without flowpipe's own frames, which tell a test's reader nothing.
 
     Raises:
-        UsageError: it has none of this name.
+        FlowpipeError: what `work` raised.
+        KeyboardInterrupt: somebody stopped it; that ends the tests, not only the run that saw it.
     """
-    grain = dataset.config.partition
-    if grain is None:
-        raise UsageError(f"dataset {dataset.name} has no windows", hint="leave out partition=, or write `partition:`")
+    __tracebackhide__ = True
     try:
-        return partition.of_window(partition.parse(text, grain.every, grain.timezone))
-    except ValueError as error:
-        raise UsageError(f"dataset {dataset.name}: {error}", hint="name one window as partition=") from None
-
-
-def _slices(dataset: Dataset, rows: pl.DataFrame, wanted: str | None) -> Iterator[tuple[Slice, pl.DataFrame]]:
-    """What is published: the one slice that is asked for, or each window that rows have."""
-    grain = dataset.config.partition
-    if wanted:
-        yield _window(dataset, wanted), rows
-    elif grain is None or (rows.is_empty() and dataset.config.table):
-        yield WHOLE, rows
-    elif grain.column is None:
-        raise UsageError(f"dataset {dataset.name} is kept window by window", hint="say which: partition=...")
-    else:
-        dtype = rows.schema.get(grain.column, pl.Null())
-        if not isinstance(dtype, (pl.Date, pl.Datetime)) or rows[grain.column].null_count():
-            text = f"dataset {dataset.name}: the column {grain.column}, which tells the window, is {dtype}"
-            raise UsageError(f"{text} or has NULL", hint="give each row a date: 2024-01-31")
-        day = pl.col(grain.column)
-        if isinstance(dtype, pl.Datetime) and dtype.time_zone:
-            day = day.dt.convert_time_zone(grain.timezone)
-        for (key,), part in rows.group_by(day.dt.strftime(KEY_FORMAT[grain.every]), maintain_order=True):
-            yield _window(dataset, str(key)), part
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Ctrl-C ends the tests, not only the run that saw it."""
-    try:
-        yield
-    except Interrupted as error:
-        if isinstance(error, OutOfTime):
-            raise
-        raise KeyboardInterrupt from error
+        return work()
+    except FlowpipeError as error:
+        told = error
+    if isinstance(told, Interrupted) and not isinstance(told, OutOfTime):
+        raise KeyboardInterrupt from told
+    raise told.with_traceback(None)

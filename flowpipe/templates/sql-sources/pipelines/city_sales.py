@@ -12,7 +12,11 @@ def city_sales(orders: duckdb.DuckDBPyRelation, customers: pa.Table) -> duckdb.D
     return orders.query(
         "orders",
         """
-        SELECT CAST(date_trunc('month', ordered_at) AS DATE) AS month, city, count(*) AS orders, round(sum(revenue), 2) AS revenue
+        SELECT
+            CAST(date_trunc('month', ordered_at) AS DATE) AS month,
+            city,
+            count(*) AS orders,
+            round(sum(revenue), 2) AS revenue
         FROM orders JOIN customers USING (customer_id)
         WHERE status = 'paid' AND ordered_at >= valid_from AND (valid_to IS NULL OR ordered_at < valid_to)
         GROUP BY ALL
