@@ -11,7 +11,9 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 import polars as pl
@@ -54,6 +56,22 @@ def bounded(limit: int | None, spill: Path, *, alone: bool = True) -> Iterator[N
     finally:
         _in_force.pop()
         _set(before)
+
+
+@cache
+def _own_spill() -> TemporaryDirectory[str]:
+    return TemporaryDirectory(prefix="flowpipe-spill-", ignore_cleanup_errors=True)
+
+
+def own_spill() -> Path:
+    """A folder for as long as the process lives: Polars keeps to the first that it ever spilt to, gone or not."""
+    return Path(_own_spill().name)
+
+
+def tidy() -> None:
+    """Remove it, before a process ends that spills nothing more and does not end as Python does."""
+    if _own_spill.cache_info().currsize:
+        _own_spill().cleanup()
 
 
 def bound(connection: Connection) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -65,18 +65,6 @@ class Desk:
     note: Callable[[str], None]
 
 
-@cache
-def _spill() -> TemporaryDirectory[str]:
-    """A folder for as long as the process lives: Polars keeps to the first that it ever spilt to, gone or not."""
-    return TemporaryDirectory(prefix="flowpipe-spill-", ignore_cleanup_errors=True)
-
-
-def tidy() -> None:
-    """Leave nothing behind, before a process ends that previews nothing more and does not end as Python does."""
-    if _spill.cache_info().currsize:
-        _spill().cleanup()
-
-
 @contextmanager
 def opened(
     configuration: Configuration, catalog: Catalog, code: Importer, now: datetime, note: Callable[[str], None]
@@ -94,7 +82,7 @@ def opened(
 
     with TemporaryDirectory(prefix="flowpipe-", ignore_cleanup_errors=True) as folder:
         scratch = Path(folder)
-        spill = scratch if configuration.memory_budget is None else Path(_spill().name)
+        spill = scratch if configuration.memory_budget is None else memory.own_spill()
         executor = executors.create(
             configuration.executor, configuration, Site(new_run_id(now), scratch / "executor", code)
         )

@@ -1,14 +1,15 @@
 """What a store's adapter must do: read, stage, publish, remember; and how one is found by name.
 
 An adapter is a class named by an entry point of the group `flowpipe.adapters`. Built-in ones come in
-through the same door. Nothing here knows a concrete store.
+through the same door. Nothing here knows a concrete store. These more than 300 lines stay together: they are the one
+page that the author of an adapter reads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -224,6 +225,48 @@ class Batching(Protocol):
 
         Raises:
             DataError, PublishError: as `publish`.
+        """
+        ...
+
+
+@runtime_checkable
+class Selective(Protocol):
+    """A store that copies what is read out of it, and so is asked only for what somebody looks at."""
+
+    def some(
+        self, dataset: Dataset, part: Slice, spool: Path, columns: Sequence[str] | None = None, rows: int | None = None
+    ) -> pl.LazyFrame:
+        """A slice as it is now: these columns (None: all), and no more than so many rows.
+
+        Raises:
+            Missing: there is nothing to read.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Version:
+    """What a dataset became by one commit; `run` published it, None: somebody else did."""
+
+    version: str
+    at: datetime | None = None
+    run: str | None = None
+    operation: str | None = None
+
+
+@runtime_checkable
+class Versioned(Protocol):
+    """A store that keeps what its datasets were before."""
+
+    def versions(self, dataset: Dataset) -> Iterator[Version]:
+        """Those that changed rows and still are known, the newest first; none where there is no dataset."""
+        ...
+
+    def read_version(self, dataset: Dataset, version: str, part: Slice) -> pl.LazyFrame:
+        """A slice as it was.
+
+        Raises:
+            UsageError: there is no such version, or its rows are gone.
         """
         ...
 

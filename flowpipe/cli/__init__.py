@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from flowpipe.cli import adding, breaking, past, project, running, schema, starting, testing, tidying
+from flowpipe.cli import adding, breaking, looking, past, project, running, schema, starting, testing, tidying
 from flowpipe.errors import FlowpipeError, unexpected
 
 app = typer.Typer(
@@ -50,6 +50,8 @@ _COMMANDS = (
     project.check,
     running.plan,
     running.run,
+    looking.read,
+    looking.sql,
     testing.test,
     tidying.maintain,
     tidying.clean,

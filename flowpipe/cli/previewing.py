@@ -66,7 +66,7 @@ def show(
     Raises:
         UsageError: there are several partitions, or there is no such node.
     """
-    from flowpipe import errors, glimpse, preview, terminal
+    from flowpipe import errors, glimpse, memory, terminal
 
     if partitions and len(partitions) > 1:
         raise UsageError("nodes are printed for one window, not for several", hint="give --partition once")
@@ -79,7 +79,7 @@ def show(
             note=lambda text: typer.echo(f"note: {text}", err=True),
         )
     finally:
-        preview.tidy()
+        memory.tidy()
     redact = partial(errors.redact, secrets=project.configuration.secrets)
     for number, one in enumerate(found):
         if as_json:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from flowpipe import adapters
-from flowpipe.adapters import Batching, Filling, Incremental, Maintainable, Missing
+from flowpipe.adapters import Batching, Filling, Incremental, Maintainable, Missing, Selective, Versioned
 from flowpipe.breaker import Breaker, clock
 from flowpipe.config import BreakerConfig
 from flowpipe.errors import ConfigError, DataError, FlowpipeError, Interrupted, Problem, PublishError, Where
@@ -215,7 +215,7 @@ def test_a_watched_store_can_do_what_it_could(make: Callable[..., Breaker], name
     kind = adapters.installed()[name].load()
     watched = make().watched(kind)
     plain, seen = (object.__new__(each) for each in (kind, watched))
-    for protocol in (Batching, Filling, Incremental, Maintainable):
+    for protocol in (Batching, Filling, Incremental, Maintainable, Selective, Versioned):
         assert isinstance(seen, protocol) == isinstance(plain, protocol)
     assert isinstance(seen, kind)
     assert (watched.Options, watched.__name__) == (kind.Options, kind.__name__)

@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from hashlib import sha256
+from typing import Any
 
 from deltalake import DeltaTable
 from deltalake.transaction import CommitProperties, Transaction
@@ -28,13 +30,21 @@ MODE = "flowpipe.mode"
 
 @dataclass(frozen=True)
 class Commit:
-    """One entry of the log; `changes` says whether it changed rows (OPTIMIZE, VACUUM and new columns do not)."""
+    """One entry of the log; `changes` says whether it changed rows (OPTIMIZE, VACUUM and new columns do not).
+
+    `run` is the one of flowpipe's that made it, None: somebody else did.
+    """
 
     operation: str | None
     changes: bool
-    ours: bool
+    run: str | None
     mode: str | None
     added: tuple[str, ...]
+    at: datetime | None
+
+    @property
+    def ours(self) -> bool:
+        return self.run is not None
 
 
 @dataclass(frozen=True)
@@ -139,7 +149,7 @@ def read_commit(folder: Folder, version: int) -> Commit | None:
     text = folder.read(folder.log_entry(version))
     if text is None:
         return None
-    info: Mapping[str, str] = {}
+    info: Mapping[str, Any] = {}
     changes = False
     added: list[str] = []
     for line in text.splitlines():
@@ -149,7 +159,9 @@ def read_commit(folder: Folder, version: int) -> Commit | None:
             changes = changes or (kind in action and action[kind].get("dataChange", True))
         if "add" in action:
             added.append(action["add"]["path"])
-    return Commit(info.get("operation"), changes, MARK in info, info.get(MODE), tuple(added))
+    stamp = info.get("timestamp")
+    at = datetime.fromtimestamp(stamp / 1000, UTC) if isinstance(stamp, int) else None
+    return Commit(info.get("operation"), changes, info.get(MARK), info.get(MODE), tuple(added), at)
 
 
 def app_id(dataset: str, key: str) -> str:

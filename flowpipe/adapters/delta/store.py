@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from flowpipe import fields
-from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Staged, StagingPlace, State, Upkeep
+from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Staged, StagingPlace, State, Upkeep, Version
 from flowpipe.adapters.delta import schema as types
+from flowpipe.adapters.delta import travel
 from flowpipe.adapters.delta.bounds import Bounds, of_slice
 from flowpipe.adapters.delta.check import PLAIN, findings, is_plain
 from flowpipe.adapters.delta.commit import RacedError, discard, publish_once
@@ -185,6 +186,16 @@ class Delta:
             return held  # a backfill would list the files of the table once for each of its windows
         lost = folder.lost(log.table)
         return {key: Held(one.state, lost) if lost and one.state else one for key, one in held.items()}
+
+    def versions(self, dataset: Dataset) -> Iterator[Version]:
+        """What the log still tells, the newest first."""
+        log = self._log(self._folder(dataset))
+        return iter(()) if log is None else travel.versions(log)
+
+    def read_version(self, dataset: Dataset, version: str, part: Slice) -> pl.LazyFrame:
+        """The rows of an earlier version, as long as its files are there."""
+        table = travel.opened(dataset.name, self._folder(dataset), version)
+        return _rows(pl.scan_delta(table), _bounds(dataset, part, types.of_table(table)))
 
     def filled(self, dataset: Dataset) -> Collection[str]:
         """The generated columns of a table that others made."""

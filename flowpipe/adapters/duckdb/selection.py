@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import duckdb
@@ -22,11 +22,17 @@ def source(dataset: Dataset) -> str:
     return f"({query.rstrip().rstrip(';')}\n)" if query else sql.qualified(str(table), SCHEMA)
 
 
-def rows(dataset: Dataset, part: Slice, columns: Mapping[str, str], limit: int | None = None) -> str:
-    """The statement that gives a slice's rows."""
+def rows(
+    dataset: Dataset,
+    part: Slice,
+    columns: Mapping[str, str],
+    limit: int | None = None,
+    names: Iterable[str] | None = None,
+) -> str:
+    """The statement that gives a slice's rows; of `columns`, those of the table, it may take some `names`."""
     wanted = []
-    for name, kind in columns.items():
-        column, plain = sql.quoted(name), types.plain(kind)
+    for name in columns if names is None else names:
+        column, kind, plain = sql.quoted(name), columns[name], types.plain(columns[name])
         wanted.append(column if plain == kind else f"CAST({column} AS {plain}) AS {column}")
     return sql.select(source(dataset), wanted, tables.condition(dataset, part, columns), limit)
 

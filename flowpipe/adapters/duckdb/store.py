@@ -81,11 +81,17 @@ class DuckDB(Database):
 
     def read(self, dataset: Dataset, part: Slice, pin: Pin, spool: Path) -> pl.LazyFrame:  # noqa: ARG002
         """The rows, copied to the spool by one statement, so that the file is free again while they are used."""
+        return self.some(dataset, part, spool)
+
+    def some(
+        self, dataset: Dataset, part: Slice, spool: Path, columns: Sequence[str] | None = None, rows: int | None = None
+    ) -> pl.LazyFrame:
+        """The same of some columns, and no more than so many rows."""
         spool.mkdir(parents=True, exist_ok=True)
         target = spool / f"{dataset.name}-{uuid.uuid4().hex}.parquet"
-        with self._reading(dataset, part) as (cursor, columns):
+        with self._reading(dataset, part) as (cursor, there):
             bounds = selection.parameters(dataset, part) | sql.bounds(part.new)
-            _copy(cursor, selection.rows(dataset, part, columns), bounds, target)
+            _copy(cursor, selection.rows(dataset, part, there, rows, columns), bounds, target)
         return pl.scan_parquet(target, glob=False)
 
     def newest(self, dataset: Dataset, column: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from flowpipe.adapters import Dataset, sql, tables
 from flowpipe.adapters.postgres import types
@@ -57,10 +57,12 @@ def condition(dataset: Dataset, part: Slice, columns: Mapping[str, str]) -> str 
     return sql.above(part.new, {n: f"NULLIF(current_setting('flowpipe.{n}'), '')::{kind}" for n in ("low", "high")})
 
 
-def rows(dataset: Dataset, part: Slice, columns: Mapping[str, str], schema: str) -> str:
-    """The statement that gives a slice's rows."""
-    wanted = [types.read(name, kind) for name, kind in columns.items()]
-    return sql.select(source(dataset, schema), wanted, condition(dataset, part, columns))
+def rows(
+    dataset: Dataset, part: Slice, columns: Mapping[str, str], schema: str, *, names: Iterable[str], limit: int | None
+) -> str:
+    """The statement that gives some columns of a slice's rows; `columns` are all that the table has."""
+    wanted = [types.read(name, columns[name]) for name in names]
+    return sql.select(source(dataset, schema), wanted, condition(dataset, part, columns), limit)
 
 
 def check(dataset: Dataset) -> Iterator[Finding]:

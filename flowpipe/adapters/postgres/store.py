@@ -66,9 +66,16 @@ class Postgres(Database):
 
     def read(self, dataset: Dataset, part: Slice, pin: Pin, spool: Path) -> pl.LazyFrame:  # noqa: ARG002
         """The rows, streamed to the spool at one moment, so that no transaction is open while they are used."""
+        return self.some(dataset, part, spool)
+
+    def some(
+        self, dataset: Dataset, part: Slice, spool: Path, columns: Sequence[str] | None = None, rows: int | None = None
+    ) -> pl.LazyFrame:
+        """The same of some columns, and no more than so many rows."""
         spool.mkdir(parents=True, exist_ok=True)
         target = spool / f"{dataset.name}-{uuid.uuid4().hex}.parquet"
         found = self._ask(dataset, part, lambda _, found: found)
+        wanted = {name: found.columns[name] for name in (found.columns if columns is None else columns)}
 
         def stream(session: Session) -> None:
             session.rows("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -76,8 +83,8 @@ class Postgres(Database):
                 # Before the moment that is read: a table swapped in later would be empty then.
                 session.rows(f"LOCK TABLE {selection.source(dataset, self._schema)} IN ACCESS SHARE MODE")
             session.rows(*selection.bounds(dataset, part))
-            rows = selection.rows(dataset, part, found.columns, self._schema)
-            loading.copy(session, rows, _frame(found.columns), target)
+            query = selection.rows(dataset, part, found.columns, self._schema, names=wanted, limit=rows)
+            loading.copy(session, query, _frame(wanted), target)
 
         self._server.move(stream)
         return pl.scan_parquet(target, glob=False)
