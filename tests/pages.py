@@ -69,10 +69,11 @@ def play(page: Path, folder: Path) -> None:
         AssertionError: a command fails or prints something else, or nothing runs a block.
     """
     environment, printed = _environment(folder.parent / f"{folder.name}-python"), None
+    place = folder
     for block in blocks(page):
         if block.title:
             assert block.kind in _FILES, f"{block.place}: a file of language {block.kind}"
-            _write(folder / block.title, block.text)
+            _write(place / block.title, block.text)
             printed = None
         elif block.kind == "text":
             assert printed is not None, f"{block.place}: the output of nothing"
@@ -80,7 +81,7 @@ def play(page: Path, folder: Path) -> None:
             printed = None
         else:
             assert block.kind in {"bash", "python"}, f"{block.place}: nothing runs {block.kind}"
-            printed = _run(block, folder, environment)
+            printed, place = _run(block, place, environment)
 
 
 def _write(target: Path, text: str) -> None:
@@ -88,10 +89,13 @@ def _write(target: Path, text: str) -> None:
     target.write_text(text, encoding="utf-8")
 
 
-def _run(block: Block, folder: Path, environment: dict[str, str]) -> str:
-    command = ["bash", "-euo", "pipefail", "-c"] if block.kind == "bash" else ["python", "-c"]
+def _run(block: Block, folder: Path, environment: dict[str, str]) -> tuple[str, Path]:
+    """What a block prints, and the folder that it leaves the reader in."""
+    left = Path(environment["VIRTUAL_ENV"]) / "folder"
+    left.write_text(str(folder))
+    bash = ["bash", "-euo", "pipefail", "-c", f"trap 'pwd > {left}' EXIT\n{block.text}"]
     done = subprocess.run(
-        [*command, block.text],
+        bash if block.kind == "bash" else ["python", "-c", block.text],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
@@ -102,7 +106,7 @@ def _run(block: Block, folder: Path, environment: dict[str, str]) -> str:
         timeout=300,
     )
     assert done.returncode == 0, f"{block.place}: exit code {done.returncode}\n{block.text}\n{done.stdout[-3000:]}"
-    return done.stdout
+    return done.stdout, Path(left.read_text().strip())
 
 
 def _environment(home: Path) -> dict[str, str]:
@@ -116,7 +120,7 @@ def _environment(home: Path) -> dict[str, str]:
     offline = {"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_QUIET": "1"}
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "FLOWPIPE_"))}
     path = os.pathsep.join([str(home / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
-    return kept | offline | {"PATH": path, "COLUMNS": "100", "PYTHONDONTWRITEBYTECODE": "1"}
+    return kept | offline | {"VIRTUAL_ENV": str(home), "PATH": path, "COLUMNS": "100", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def _compare(block: Block, printed: str) -> None:
