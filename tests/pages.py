@@ -1,7 +1,7 @@
 """A page is a script: its files are written, its commands run from top to bottom, and what they print is compared.
 
-A block with a title is a file of that name. `bash` runs, and so does `python` without a title; a `text` block right after
-is what it prints, errors too. Lines of `...` stand for any lines; run ids, times and durations may be any.
+A block with a title is a file of that name. `bash` runs, and so does `python` without a title; a `text` block right
+after is what it prints, errors too. Lines of `...` stand for any lines; run ids, times and durations may be any.
 """
 
 from __future__ import annotations
