@@ -74,7 +74,7 @@ def _catalog(root: Path, datasets: Mapping[str, Mapping[str, Any]]) -> str:
     entries = "".join(entry(name, keys) for name, keys in datasets.items())
     text = before if before.endswith("\n") or not before else before + "\n"
     text += entries.replace("\n", "\r\n") if "\r\n" in text else entries
-    old, new = (conffile.parse(each, _CATALOG, resolve=False) for each in (before, text))
+    old, new = (conffile.parse(each.lstrip("\ufeff"), _CATALOG, resolve=False) for each in (before, text))
     if new.problems or new.data != (old.data or {}) | {name: dict(keys) for name, keys in datasets.items()}:
         hint = f"add it by hand: {entries.strip()}"
         raise UsageError(f"nothing can be added at the end of {_CATALOG}, which is not a list of names", hint=hint)

@@ -14,7 +14,6 @@ from flowpipe.partition import Every
 from flowpipe.scaffold import TextFile
 
 GRAINS: tuple[Every, ...] = get_args(Every)
-_FILES = {"day": "%Y-%m-%d", "month": "%Y-%m", "year": "%Y"}
 _TRUNCATED = {"day": "1d", "month": "1mo", "year": "1y"}
 _SECRET = ("dsn", "password", "options")
 
@@ -200,8 +199,8 @@ def _written(found: Configuration, asked: Pipeline) -> dict[str, Any]:
     keys: dict[str, Any] = {"store": asked.store}
     if not is_files(found, asked.store or ""):
         keys["table"] = asked.writes
-    elif asked.every in _FILES:
-        keys["path"] = f"{asked.writes}/{{partition:{_FILES[asked.every]}}}.parquet"
+    elif asked.every in GRAINS:
+        keys["path"] = f"{asked.writes}/{{partition:{partition.KEY_FORMAT[asked.every]}}}.parquet"
     else:
         keys["path"] = f"{asked.writes}.parquet"
     if asked.every:

@@ -38,7 +38,10 @@ class TextFile:
     text: str
 
     def is_at(self, place: Path) -> bool:
-        return place.is_file() and place.read_bytes() == self.text.encode()
+        try:
+            return place.read_bytes() == self.text.encode()
+        except OSError:
+            return False
 
     def write(self, place: Path) -> None:
         place.write_bytes(self.text.encode())

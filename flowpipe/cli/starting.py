@@ -41,7 +41,7 @@ def init(
     for command, what in (
         ("flowpipe run", "publishes every table, from the sample data"),
         (f"flowpipe read {made.template.look_at}", "looks at one"),
-        ("flowpipe test", "runs the tests"),
+        ("flowpipe test", "runs tests/, with pytest"),
     ):
         line((f"  {command:<30}", "bold"), f"  # {what}")
 
