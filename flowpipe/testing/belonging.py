@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from flowpipe.errors import UsageError, unknown
 from flowpipe.roots import find_root
+
+_SAID = ("profile", "project", "sets")
 
 
 @dataclass(frozen=True)
@@ -20,22 +22,20 @@ class Loading:
     sets: tuple[str, ...]
 
 
-def loading(
-    config: pytest.Config,
-    file: Path,
-    *,
-    profile: str | None = None,
-    sets: Sequence[str] = (),
-    project: str | None = None,
-) -> Loading:
-    """How the project of a test's file is loaded; `project` is a folder from pytest's rootdir.
+def loading(config: pytest.Config, file: Path, mark: pytest.Mark | None = None) -> Loading:
+    """How the project of a test's file is loaded; `project` in its mark is a folder from pytest's rootdir.
 
     Raises:
-        UsageError: there is no project.
+        UsageError: there is no project, or the mark says what nobody understands.
     """
-    named = config.rootpath / project if project else root_of(config, file)
-    chosen = profile or config.getoption("flowpipe_profile", None)
-    return Loading(find_root(named or file.parent), chosen, (*config.getini("flowpipe_sets"), *sets))
+    said = dict(mark.kwargs) if mark else {}
+    if mark and mark.args:
+        raise UsageError("the mark flowpipe takes names only", hint='write @pytest.mark.flowpipe(profile="dev")')
+    if strange := [name for name in said if name not in _SAID]:
+        raise UsageError.of(unknown("argument of the mark flowpipe:", name, _SAID) for name in strange)
+    root = config.rootpath / said["project"] if "project" in said else root_of(config, file)
+    profile = said.get("profile") or config.getoption("flowpipe_profile", None)
+    return Loading(find_root(root or file.parent), profile, (*config.getini("flowpipe_sets"), *said.get("sets", ())))
 
 
 def root_of(config: pytest.Config, file: Path) -> Path | None:

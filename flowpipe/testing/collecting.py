@@ -48,8 +48,12 @@ class CaseItem(pytest.Item):
             Judge(self._cases, self._number, how.root, Path(folder), how.profile, how.sets).run()
 
     def repr_failure(self, excinfo: ExceptionInfo[BaseException]) -> Any:  # type: ignore[override]  # texts are no TerminalRepr
-        """What is expected and what came; a traceback only of what flowpipe did not foresee."""
-        return _told(excinfo.value) or super().repr_failure(excinfo)
+        """What is expected and what came, and where that is; a traceback only of what flowpipe did not foresee."""
+        told = _told(excinfo.value)
+        if told is None:
+            return super().repr_failure(excinfo)
+        place = self._cases.where(self._number)
+        return told if place and told.startswith(place.file) else f"{place}: {self.name}\n{told}"
 
     def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
         """Where it is written."""

@@ -65,6 +65,8 @@ def difference(
     have = tables.as_frame(actual)
     want = tables.as_frame(expected, have.schema)
     names = list(want.columns if columns is None or columns == "expected" else columns)
+    if not want.columns:
+        return f"{_rows(have.height)}, expected none" if have.height else ""
     told = list(_columns(have, want, names, exact=columns is None))
     if told:
         return "\n".join(told)

@@ -208,10 +208,10 @@ class Judge:
         try:
             if isinstance(value, dict) and value.keys() == {"file"} and isinstance(value["file"], str):
                 return tables.as_frame(self.cases.path.parent / value["file"], like)
-            if isinstance(value, list):
-                found = tables.as_frame(value, like)
-                return tables.dated(found)
-            return tables.as_frame(value, like)
+            found = tables.as_frame(value, like)
+            if not found.columns and path[0] == "given":
+                raise UsageError("a table without columns", hint="for no rows, write the headings alone")
+            return tables.dated(found, like) if isinstance(value, list) else found
         except UsageError as error:
             self._problems += [replace(each, where=self._where(*path)) for each in error.problems]
         except pl.exceptions.PolarsError as error:

@@ -48,9 +48,9 @@ def flowpipe_project(request: pytest.FixtureRequest, tmp_path: Path) -> TestProj
     from flowpipe.testing.belonging import loading
     from flowpipe.testing.trial import TestProject
 
-    marker = request.node.get_closest_marker("flowpipe")
     try:
-        found = loading(request.config, request.path, **(marker.kwargs if marker else {}))
+        found = loading(request.config, request.path, request.node.get_closest_marker("flowpipe"))
         return TestProject.load(found.root, tmp_path / "flowpipe", profile=found.profile, sets=found.sets)
     except FlowpipeError as error:
-        pytest.fail(str(error), pytrace=False)
+        told = str(error)
+    pytest.fail(told, pytrace=False)

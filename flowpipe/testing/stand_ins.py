@@ -25,7 +25,11 @@ def load(root: Path, folder: Path, *, profile: str | None = None, sets: Sequence
     Raises:
         ConfigError: files cannot be read, or nothing can stand in for a store.
     """
-    found = loading.load_valid(root, profile=profile, sets=sets)
+    try:
+        found = loading.load_valid(root, profile=profile, sets=sets)
+    except ConfigError:
+        # Once more for what is wrong without all that need not be known.
+        found = loading.load_valid(root, profile=profile, sets=sets, resolve=False)
     stores = dict(found.stores)
     problems: list[Problem] = []
     for name, config in found.stores.items():

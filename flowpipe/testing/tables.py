@@ -145,19 +145,18 @@ def _file(path: Path) -> pl.DataFrame:
     if path.suffix not in readers:
         problem = unknown("ending of a table's file:", path.suffix, readers)
         raise UsageError(problem.message, hint=problem.hint)
-    try:
-        return readers[path.suffix](path)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror or error}", hint="the file must be there") from None
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}", hint="a path is relative to the file of the test")
+    return readers[path.suffix](path)
 
 
 def _csv(path: Path) -> pl.DataFrame:
     return pl.read_csv(path, try_parse_dates=True, infer_schema_length=None)
 
 
-def dated(frame: pl.DataFrame) -> pl.DataFrame:
-    """The same with texts that are all dates, or all times, as such: YAML has no dates."""
-    texts = frame.select(name for name, dtype in frame.schema.items() if dtype == pl.String)
+def dated(frame: pl.DataFrame, like: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """The same with texts that are all dates, or all times, as such, unless texts are wanted: YAML has no dates."""
+    texts = frame.select(n for n, dtype in frame.schema.items() if dtype == pl.String and like.get(n) != pl.String)
     if texts.is_empty():
         return frame
     guessed = pl.read_csv(StringIO(texts.write_csv()), try_parse_dates=True, infer_schema_length=None)
@@ -168,7 +167,7 @@ def _alike(rows: pl.DataFrame, schema: Mapping[str, pl.DataType]) -> pl.DataFram
     """Rows of Python's values in the types of a table, where no value is lost."""
     for column in rows:
         dtype = schema.get(column.name, column.dtype)
-        if column.dtype != dtype and (dtype.is_numeric() == column.dtype.is_numeric() or column.dtype == pl.Null):
+        if column.dtype != dtype and ((dtype.is_numeric() and column.dtype.is_numeric()) or column.dtype == pl.Null):
             cast = column.cast(dtype, strict=False)
             if cast.cast(column.dtype, strict=False).eq_missing(column).all():
                 rows = rows.with_columns(cast)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ import polars as pl
 from flowpipe import checks, rules
 from flowpipe.adapters import Dataset, Missing
 from flowpipe.catalog import REJECTED, Catalog
-from flowpipe.errors import ConfigError, FlowpipeError, Interrupted, OutOfTime, UsageError, unknown
+from flowpipe.errors import ConfigError, FlowpipeError, Interrupted, NodeError, OutOfTime, Problem, UsageError, unknown
 from flowpipe.frames import kind_of
 from flowpipe.modules import ProjectCode
 from flowpipe.partition import WHOLE
@@ -128,7 +129,7 @@ class TestProject:
         except UsageError:
             kept = pl.DataFrame(schema=checks.REJECTED_SCHEMA)
         rows = [{**json.loads(row), "checks": failed} for row, failed in kept.select("row", "checks").iter_rows()]
-        return tables.dated(pl.DataFrame(rows, infer_schema_length=None)) if rows else pl.DataFrame({"checks": []})
+        return tables.dated(pl.DataFrame(rows, infer_schema_length=None), {}) if rows else pl.DataFrame({"checks": []})
 
     def types(self, name: str) -> Mapping[str, pl.DataType]:
         """The types of columns that the schema of a dataset declares; none if it has no schema, or is no dataset."""
@@ -220,4 +221,24 @@ def _plainly(work: Callable[[], _T]) -> _T:
         told = error
     if isinstance(told, Interrupted) and not isinstance(told, OutOfTime):
         raise KeyboardInterrupt from told
+    if isinstance(told, NodeError):
+        _keep_own_frames(told)
     raise told.with_traceback(None)
+
+
+def _keep_own_frames(error: NodeError) -> None:
+    """Let the cause of a node's failure begin in the project's own code; where that is not known, its words do."""
+    frame = error.__cause__.__traceback__ if error.__cause__ else None
+    while frame and Path(frame.tb_frame.f_code.co_filename).as_posix().find("/pipelines/") < 0:
+        frame = frame.tb_next
+    if error.__cause__ and frame:
+        error.__cause__ = error.__cause__.with_traceback(frame)
+    else:
+        error.__cause__ = None
+    error.problems = tuple(replace(each, hint=None) if _is_of_command(each) else each for each in error.problems)
+    error.args = ("\n".join(str(each) for each in error.problems),)
+
+
+def _is_of_command(problem: Problem) -> bool:
+    """Whether its hint is for those who run the command."""
+    return "--debug" in (problem.hint or "")

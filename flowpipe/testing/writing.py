@@ -28,6 +28,9 @@ def write(project: Project, dataset: Dataset, rows: pl.DataFrame, window: str | 
         ConfigError: the dataset cannot be written, whatever the rows.
         UsageError: the rows do not tell their windows.
     """
+    if not rows.columns:
+        hint = "for no rows, write the headings alone: id | amount"
+        raise UsageError(f"dataset {dataset.name}: rows without columns", hint=hint)
     whole = _taking_rows(project, dataset)
     for part, frame in _slices(whole, rows, window):
         _publish(project, whole, part, frame, scratch)

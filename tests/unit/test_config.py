@@ -267,7 +267,7 @@ conf/profiles/dev.yml:3:18: 1 is not text
 conf/project.yml:1:1: the key "name" is missing
   hint: add name: ...
 conf/project.yml:1:1: unknown key "nme"
-  hint: did you mean "name"? known: defaults, name, profile, timezone"""
+  hint: did you mean "name"? known: defaults, name, profile, tests, timezone"""
 
 
 def test_every_mistake_of_every_file_at_once(make: Make) -> None:

@@ -49,6 +49,11 @@ class SQLite:
 
     Options: type[BaseModel] = Options
 
+    @classmethod
+    def temporary(cls, folder: Path) -> Mapping[str, Any]:
+        """What stands in for it while pipelines are tested: another file."""
+        return {"database": str(folder / "test.sqlite")}
+
     def __init__(self, options: BaseModel, root: Path) -> None:
         assert isinstance(options, Options)
         self._shown, self._path = options.database, root / options.database
