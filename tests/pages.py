@@ -2,6 +2,7 @@
 
 A block with a title is a file of that name. `bash` runs, and so does `python` without a title; a `text` block right
 after is what it prints, errors too. Lines of `...` stand for any lines; run ids, times and durations may be any.
+`python -m tests.pages PAGE...` puts into a page what its commands print now: read the difference before you keep it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import re
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import venv
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,8 +65,8 @@ def _block(page: Path, text: str, match: re.Match[str]) -> Block:
     return Block(page, line, match["kind"], match["text"], match["mark"], attributes.get("title"))
 
 
-def play(page: Path, folder: Path) -> None:
-    """Do what a page says in an empty folder.
+def play(page: Path, folder: Path, told: Callable[[Block, str], None] | None = None) -> None:
+    """Do what a page says in an empty folder; `told` takes what is shown and what is printed, instead of a comparison.
 
     Raises:
         AssertionError: a command fails or prints something else, or nothing runs a block.
@@ -77,11 +80,26 @@ def play(page: Path, folder: Path) -> None:
             printed = None
         elif block.kind == "text":
             assert printed is not None, f"{block.place}: the output of nothing"
-            _compare(block, printed)
+            (told or _compare)(block, printed)
             printed = None
         else:
             assert block.kind in {"bash", "python"}, f"{block.place}: nothing runs {block.kind}"
             printed, place = _run(block, place, environment)
+
+
+def rewrite(page: Path) -> None:
+    """Put into a page what its commands print now, where that is not what it shows."""
+    text = page.read_text(encoding="utf-8")
+
+    def told(block: Block, printed: str) -> None:
+        nonlocal text
+        if not _fits(*_lines(block, printed)):
+            text = text.replace(f"```text\n{block.text}```", f"```text\n{printed.rstrip()}\n```", 1)
+
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "reader").mkdir()
+        play(page, Path(folder) / "reader", told)
+    page.write_text(text, encoding="utf-8")
 
 
 def _write(target: Path, text: str) -> None:
@@ -120,14 +138,19 @@ def _environment(home: Path) -> dict[str, str]:
     offline = {"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_QUIET": "1"}
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "FLOWPIPE_"))}
     path = os.pathsep.join([str(home / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
-    return kept | offline | {"VIRTUAL_ENV": str(home), "PATH": path, "COLUMNS": "100", "PYTHONDONTWRITEBYTECODE": "1"}
+    return kept | offline | {"VIRTUAL_ENV": str(home), "PATH": path, "COLUMNS": "100"}
 
 
 def _compare(block: Block, printed: str) -> None:
-    shown, real = ([without_times(line) for line in text.splitlines()] for text in (block.text, printed))
+    shown, real = _lines(block, printed)
     if not _fits(shown, real):
         difference = "\n".join(difflib.unified_diff(shown, real, "the page", "the command", lineterm=""))
         raise AssertionError(f"{block.place}: another output\n{difference}\n\nas printed:\n{printed}")
+
+
+def _lines(block: Block, printed: str) -> tuple[list[str], list[str]]:
+    shown, real = ([without_times(line) for line in text.rstrip().splitlines()] for text in (block.text, printed))
+    return shown, real
 
 
 def _fits(shown: list[str], real: list[str]) -> bool:
@@ -147,3 +170,8 @@ def without_times(line: str) -> str:
     for pattern, mark in _VARIES:
         line = pattern.sub(mark, line)
     return line.rstrip()
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        rewrite(Path(name))
