@@ -85,7 +85,7 @@ class ProjectConfig(Model):
     name: str = Field(description="the project's name", examples=["nycflights"])
     profile: Name = Field("dev", description="the profile that is used without --profile and FLOWPIPE_PROFILE")
     timezone: TimeZone = Field("UTC", description="of every grain and of all windows that name none")
-    tests: str = Field("tests", description="the folder whose tests `flowpipe test` runs")
+    tests: str = Field("tests", description="the folder whose tests `flowpipe test` runs", examples=["tests/pipelines"])
     defaults: Defaults = Field(
         Defaults(), description="what every pipeline begins with; pipelines, profiles and flags are stronger"
     )

@@ -22,20 +22,26 @@ _OF_MODES: dict[str, tuple[Mode, ...]] = {
 }
 
 
+_TEXTS = ("mode", "missing", "schema_change", "effective")
+
+
 def _only_with(key: str) -> str:
     return f"{key} goes with mode: {' or '.join(_OF_MODES[key])} only"
 
 
 # What `flaws` finds, as editors are told of it.
 _RULES: list[dict[str, Any]] = [
-    {"anyOf": [present("path"), present("table"), present("query")]},
+    {"anyOf": [present(key, "one of path, table and query is missing") for key in ("path", "table", "query")]},
     excludes("path", ["table", "query"], "{key} and {other} exclude each other"),
     excludes("table", ["query"], "{key} and {other} exclude each other"),
     {
         "if": is_one("mode", "merge", "snapshot"),
-        "then": {"required": ["key"], "properties": {"key": {"minItems": 1}}},
+        "then": present("key", "merge and snapshot need a key", unless=[None, []]),
     },
-    {"if": is_one("mode", "replace"), "then": {"anyOf": [present("partition"), present("partition_by")]}},
+    {
+        "if": is_one("mode", "replace"),
+        "then": {"anyOf": [present(key, "replace needs a partition") for key in ("partition", "partition_by")]},
+    },
     *(
         {
             "if": {"properties": {"mode": {"enum": [mode for mode in get_args(Mode) if mode not in modes]}}},
@@ -45,7 +51,7 @@ _RULES: list[dict[str, Any]] = [
     ),
     {"if": is_one("mode", "merge"), "then": {"properties": {"missing": one_of("keep", "delete")}}},
     {"if": is_one("mode", "snapshot"), "then": {"properties": {"missing": one_of("keep", "close")}}},
-    {"if": is_one("missing", "delete", "close"), "then": present("max_deleted")},
+    {"if": is_one("missing", "delete", "close"), "then": present("max_deleted", "missing needs a bound: max_deleted")},
     {
         "if": is_one("missing", "close"),
         "then": {
@@ -185,6 +191,8 @@ class DatasetConfig(Model):
 
 def flaws(dataset: Mapping[str, Any]) -> Iterator[Flaw]:
     """What is wrong between the keys of a dataset as written, whatever else is wrong with it."""
+    # A mapping or a list in the place of a text is told elsewhere.
+    dataset = {key: value for key, value in dataset.items() if key not in _TEXTS or isinstance(value, str | None)}
     given = {key for key, value in dataset.items() if value is not None}
     sources = [key for key in dataset if key in given & {"path", "table", "query"}]
     if not sources:

@@ -12,7 +12,7 @@ from flowpipe.errors import FlowpipeError, Problem
 _FAR, _NOTABLE = (
     60.0,
     5.0,
-)  # seconds that a clock may be wrong: S3 refuses at 15 minutes, windows close too early before
+)  # seconds that a clock may be wrong; S3 refuses at 15 minutes
 
 
 @dataclass(frozen=True)

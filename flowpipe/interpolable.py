@@ -13,7 +13,7 @@ WHOLE = rf"^{_TOKEN}$"
 _SCALARS = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "", "null": ""}
 _OF_MANY = ("properties", "patternProperties", "definitions")
 _OF_ONE = ("items", "additionalProperties")
-_TOLD = ("description", "default", "examples")
+_TOLD = ("description", "markdownDescription", "default", "examples")
 
 
 def interpolable(schema: Mapping[str, Any]) -> Schema:
@@ -25,6 +25,8 @@ def interpolable(schema: Mapping[str, Any]) -> Schema:
     ['integer', 'string']
     """
     result = {key: value for key, value in schema.items() if key != "title" and not _says_nothing(key, value)}
+    if "`" in result.get("description", ""):
+        result["markdownDescription"] = result["description"]
     for key in _OF_MANY:
         if key in result:
             result[key] = {name: interpolable(inner) for name, inner in result[key].items()}
@@ -40,12 +42,8 @@ def interpolable(schema: Mapping[str, Any]) -> Schema:
 
 def absent(message: str) -> Schema:
     """A key that must not be there; null is as good, and so is what may turn out to be null."""
-    return {
-        "type": ["null", "string"],
-        "pattern": WHOLE,
-        "errorMessage": message,
-        "patternErrorMessage": message,
-    }
+    told = {"errorMessage": message, "patternErrorMessage": message, "doNotSuggest": True}
+    return {"type": ["string", "null"], "pattern": WHOLE, **told}
 
 
 def excludes(key: str, others: Sequence[str], message: str, *, unless: Sequence[Any] = (None, "")) -> Schema:
@@ -55,9 +53,10 @@ def excludes(key: str, others: Sequence[str], message: str, *, unless: Sequence[
     return {"if": {"required": [key], "properties": {key: {"not": maybe}}}, "then": {"properties": told}}
 
 
-def present(key: str) -> Schema:
+def present(key: str, message: str, *, unless: Sequence[Any] = (None,)) -> Schema:
     """A mapping that has a value for this key."""
-    return {"required": [key], "properties": {key: {"not": {"type": "null"}}}}
+    nothing = {"required": [key], "properties": {key: {"enum": list(unless)}}}
+    return {"required": [key], "not": nothing, "errorMessage": message}
 
 
 def is_one(key: str, *names: str) -> Schema:
@@ -88,7 +87,7 @@ def _opened(alternatives: list[Schema], around: Schema) -> Schema:
     plain = [each for each in alternatives if _is_plain(each)]
     choices = [each for each in alternatives if _is_choice(each)]
     others = [interpolable(each) for each in alternatives if not _is_plain(each) and not _is_choice(each)]
-    scalar = [_merged(plain, in_a_text=bool(choices))] if plain or choices else []
+    scalar = [_merged(plain, choices)] if plain or choices else []
     found = [*choices, *others, *scalar]
     return {**found[0], **around} if len(found) == 1 else {"anyOf": found, **around}
 
@@ -103,7 +102,7 @@ def _is_choice(schema: Schema) -> bool:
     return not {"enum", "const", "format"}.isdisjoint(schema)
 
 
-def _merged(plain: list[Schema], *, in_a_text: bool) -> Schema:
+def _merged(plain: Sequence[Schema], choices: Sequence[Schema]) -> Schema:
     """Scalars as one schema of several types: what bounds numbers says nothing of texts, and the other way round."""
     result: Schema = {}
     types: list[str] = []
@@ -113,10 +112,12 @@ def _merged(plain: list[Schema], *, in_a_text: bool) -> Schema:
     if any("string" in each["type"] and "pattern" not in each for each in plain):
         result.pop("pattern", None)
     else:
-        said = " or ".join(filter(None, (_SCALARS[name] for name in types)))
+        named = [f"one of {', '.join(map(str, each['enum']))}" for each in choices if "enum" in each]
+        said = " or ".join([*named, *filter(None, (_SCALARS[name] for name in types))]) or "null"
         own = result.get("pattern")
-        result["pattern"] = f"{own}|{IN_A_TEXT}" if own else IN_A_TEXT if in_a_text else WHOLE
-        result.setdefault("patternErrorMessage", f"write {said or 'nothing'}, or ${{env:NAME}}")
+        result["pattern"] = f"{own}|{IN_A_TEXT}" if own else IN_A_TEXT if choices else WHOLE
+        told = result.setdefault("patternErrorMessage", f"write {said}, or ${{env:NAME}}")
+        result["errorMessage"] = told
         types.append("string")
     types = list(dict.fromkeys(types))
     return result | {"type": types if len(types) > 1 else types[0]}

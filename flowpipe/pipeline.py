@@ -44,7 +44,7 @@ class Node:
     """A node of the graph; `where` is the user's function, `module` the one that holds it.
 
     One that `expands` gives the items of a fan-out; what is `within` it runs once per item; `collects` is the input
-    that a node gets for all items.
+    that a node gets for all items. `says` is the function's docstring.
     """
 
     name: str

@@ -10,28 +10,36 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from flowpipe import assembly, cleaning, executors, loading, memory, picking, plan, preview, shelf, upkeep
+from flowpipe import (
+    assembly,
+    cleaning,
+    explaining,
+    loading,
+    markup,
+    picking,
+    picture,
+    plan,
+    preview,
+    shelf,
+    upkeep,
+)
 from flowpipe.bound import Bound
 from flowpipe.catalog import Catalog
-from flowpipe.checkpoints import Checkpoints
 from flowpipe.cleaning import Leftover
 from flowpipe.config import Configuration
 from flowpipe.errors import ConfigError, FlowpipeError, Problem, in_order, redact
-from flowpipe.executors.scheduler import Scheduler
-from flowpipe.firing import HookPool
+from flowpipe.explaining import Explanation, Surroundings
 from flowpipe.intents import Intents
-from flowpipe.ledger import Ledger, new_run_id
+from flowpipe.launch import Launch, alone
 from flowpipe.modules import ProjectCode
+from flowpipe.picture import Graph, Level
 from flowpipe.plan import Plan
 from flowpipe.preview import Shown
-from flowpipe.publishing import Publisher
 from flowpipe.reach import out_of_reach
 from flowpipe.records import Record
-from flowpipe.roots import find_root, ledger_path, profile_state
-from flowpipe.run import Runner, RunResult, locked
+from flowpipe.roots import find_root, profile_state
+from flowpipe.run import RunResult, locked
 from flowpipe.selection import Selection
-from flowpipe.stop import Stop
-from flowpipe.workshop import Workshop
 
 
 @dataclass
@@ -58,6 +66,12 @@ class Project:
     @cached_property
     def _code(self) -> ProjectCode:
         return ProjectCode(self.configuration.code)
+
+    def _repr_html_(self) -> str:
+        pipelines = self.configuration.pipelines.items()
+        grid = [(name, ", ".join(entry.modules), ", ".join(entry.writes.values())) for name, entry in pipelines]
+        head = f"{self.configuration.project.name}, profile {self.profile}"
+        return markup.table(head, ("pipeline", "modules", "writes"), grid)
 
     @property
     def profile(self) -> str:
@@ -87,6 +101,18 @@ class Project:
         notes = [note for bound in bounds for note in bound.notes]
         return in_order(note.hidden(hide) for note in (*notes, *out_of_reach(self.configuration, bounds)))
 
+    def graph(self, *pipelines: str, level: Level | None = None) -> Graph:
+        """What flows where, to look at: a notebook shows it, `.svg()`, `.html()`, `.mermaid()` and `.dot()` give text.
+
+        Of `pipelines`, with what they read and write and who else does, or of the whole project. Without a `level`
+        nodes are shown up to 60 of them, else pipelines.
+
+        Raises:
+            ConfigError: the project has problems, or no pipeline of this name.
+            UsageError: there is no such level.
+        """
+        return picture.graph(self.check(), self.configuration, self._code, pipelines, level)
+
     def plan(
         self,
         *pipelines: str,
@@ -103,6 +129,22 @@ class Project:
             UsageError: a partition is none of the pipeline's.
         """
         return self._planned(Selection(pipelines, tuple(partitions), first, last, force), now or datetime.now(UTC))
+
+    def explain(self, name: str) -> list[Explanation]:
+        """All that a name is: a dataset, nodes, a pipeline, an exit code or an error; what is not known is told so.
+
+        Raises:
+            ConfigError: the project has problems.
+            UsageError: it is nothing of this project.
+        """
+        now = datetime.now(UTC)
+        with self._hiding_secrets():
+            try:
+                make_plan = partial(self.plan, now=now)
+                around = Surroundings(self.check(), self.catalog, self.configuration, self._code, make_plan, now)
+                return explaining.explain(name, around)
+            finally:
+                self.catalog.close()
 
     def run(
         self,
@@ -127,31 +169,11 @@ class Project:
         """
         now = datetime.now(UTC)
         selection = Selection(pipelines, tuple(partitions), first, last, force)
-        chosen = selection.of(self.check(), now)
-        with self._alone(wait) as state, Ledger(ledger_path(self.configuration.root)) as ledger:
-            ledger.sweep()
-
-            def emit(record: Record) -> None:
-                ledger.write(record)
-                if on_record:
-                    on_record(record)
-
-            if any(bound.checkpoints for bound in self.check().values()):
-                Checkpoints.of(self.configuration, force=False).tidy()
-            stop = Stop(self.configuration.deadline if deadline is None else deadline)
-            shop = self._workshop(now, state, emit, stop, force=force)
-            name, make_plan = self.configuration.project.name, partial(self._planned, selection, now)
-            try:
-                with self._hiding_secrets():
-                    shop.hooks.make(bound.hooks for bound, _ in chosen)
-                self.catalog.begin()
-                publisher = Publisher(shop.run, self.catalog, Intents(state / "intents"), stop, emit)
-                result = Runner(shop, publisher, name, command, make_plan, self._steps_at_once(shop.scheduler)).run()
-                self.catalog.settle(well=result.error is None)
-                return result
-            finally:
-                shop.scheduler.executor.close()
-                self.catalog.close()
+        make_plan = partial(self._planned, selection, now)
+        with self._hiding_secrets():
+            bounds = self.check()
+            launch = Launch(self.configuration, self.catalog, self._code, bounds, selection, now, make_plan, command)
+            return launch.run(on_record, wait, deadline)
 
     def preview(
         self,
@@ -200,7 +222,7 @@ class Project:
             LockedError: a run is at work.
         """
         datasets = upkeep.written(list(self.check().values()), names)
-        with self._hiding_secrets(), self._alone(timedelta(0)) as state:
+        with self._hiding_secrets(), alone(self.configuration, timedelta(0)) as state:
             try:
                 intents = Intents(state / "intents")
                 yield from upkeep.maintain(datasets, self.catalog, intents, retention, dry_run=dry_run)
@@ -230,36 +252,6 @@ class Project:
         chosen = selection.of(self.check(), now)
         with self._hiding_secrets():
             return plan.make(chosen, self.catalog, self.configuration, now=now, force=selection.force)
-
-    def _workshop(
-        self, now: datetime, state: Path, emit: Callable[[Record], None], stop: Stop, *, force: bool
-    ) -> Workshop:
-        run = new_run_id(now)
-        site = executors.Site(run, state / "scratch" / run / "executor", self._code.importer)
-        return Workshop(
-            run=run,
-            run_time=now,
-            configuration=self.configuration,
-            code=self._code,
-            catalog=self.catalog,
-            scheduler=Scheduler(executors.create(self.configuration.executor, self.configuration, site)),
-            checkpoints=Checkpoints.of(self.configuration, force=force),
-            scratch=state / "scratch" / run,
-            force=force,
-            emit=emit,
-            stop=stop,
-            hooks=HookPool(partial(redact, secrets=self.configuration.secrets)),
-        )
-
-    def _steps_at_once(self, scheduler: Scheduler) -> int:
-        return self.configuration.max_parallel_steps or max(1, int(scheduler.executor.capacity.cpus))
-
-    @contextmanager
-    def _alone(self, wait: timedelta) -> Iterator[Path]:
-        """Hold the profile's lock and keep to its memory; gives the folder of its state."""
-        state = profile_state(self.configuration.root, self.profile)
-        with locked(state, wait), memory.bounded(self.configuration.memory_budget, state / "spill"):
-            yield state
 
     @contextmanager
     def _hiding_secrets(self) -> Iterator[None]:

@@ -104,8 +104,8 @@ class StepEnded:
 
     @property
     def name(self) -> str:
-        """The step as people write it: `daily_delays 2013-02`."""
-        return self.pipeline if self.slice == "all" else f"{self.pipeline} {self.slice}"
+        """As people write it."""
+        return step_name(self)
 
 
 @dataclass(frozen=True)
@@ -118,3 +118,8 @@ class RunEnded:
 
 
 Record = RunStarted | StepStarted | NodeStarted | NodeEnded | Checked | Published | StepEnded | RunEnded
+
+
+def step_name(record: StepStarted | StepEnded | NodeStarted | NodeEnded | Checked | Published) -> str:
+    """The step that a record is of, as people write it: `daily_delays 2013-02`."""
+    return record.pipeline if record.slice == "all" else f"{record.pipeline} {record.slice}"

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from flowpipe import markup
 from flowpipe.errors import DeadlinePassed, FlowpipeError, LockedError, UsageError, unexpected
 from flowpipe.plan import Plan
 from flowpipe.publishing import Publisher
-from flowpipe.records import Outcome, Published, RunEnded, RunStarted, StepEnded
+from flowpipe.records import Outcome, Published, RunEnded, RunStarted, StepEnded, step_name
 from flowpipe.steps import Steps, outcome_of
+from flowpipe.terminal import rows, seconds
 from flowpipe.workshop import Workshop
 
 
@@ -34,6 +36,18 @@ class RunResult:
     def outcomes(self) -> dict[str, Outcome]:
         """How each step ended, by its name."""
         return {step.name: step.outcome for step in self.steps}
+
+    def _repr_html_(self) -> str:
+        made: dict[str, list[str]] = {}
+        for output in self.outputs:
+            made.setdefault(step_name(output), []).append(f"{output.dataset} {rows(output.rows)}")
+        grid = [
+            (step.name, step.outcome, step.reason or ", ".join(made.get(step.name, [])), seconds(step.seconds))
+            for step in self.steps
+        ]
+        told = f": {self.error}" if self.error else ""
+        head = f"run {self.run}: {self.outcome} in {seconds(self.seconds)}{told}"
+        return markup.table(head, ("step", "outcome", "published", "took"), grid)
 
     def check(self) -> RunResult:
         """The same, if all went well.

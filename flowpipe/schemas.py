@@ -16,7 +16,7 @@ from flowpipe.config import ProfileConfig, ProjectConfig, StoreConfig
 from flowpipe.datasets import DatasetConfig
 from flowpipe.errors import UsageError, unknown
 from flowpipe.fields import DatasetName
-from flowpipe.interpolable import Schema, interpolable
+from flowpipe.interpolable import Schema, interpolable, is_one, one_of
 from flowpipe.pipelinefile import PipelineConfig
 
 # What VS Code's YAML server reads best; no later draft says anything that is needed here.
@@ -46,14 +46,14 @@ def schema(kind: str) -> Schema:
         raise UsageError(problem.message, hint=problem.hint)
     made = _of(_MODELS[kind])
     parts = made["definitions"]
-    if "ExecutorConfig" in parts:
-        parts |= _plugged(parts["ExecutorConfig"], "type", "executor", executors.installed())[0]
+    if "executor" in parts:
+        parts |= _plugged(parts["executor"], "type", "executor", executors.installed())[0]
     if kind == "profile":
         store = _of(StoreConfig)
-        parts |= store.pop("definitions") | {"StoreConfig": store}
+        parts |= store.pop("definitions") | {"store": store}
         options, required = _plugged(store, "adapter", "store", adapters.installed())
         parts |= options
-        made["properties"]["stores"]["additionalProperties"] = {"$ref": "#/definitions/StoreConfig"}
+        made["properties"]["stores"]["additionalProperties"] = {"$ref": "#/definitions/store"}
         made |= _whole_stores(required)
     return {"$schema": _DRAFT, "$comment": FILES[kind], **made}
 
@@ -92,43 +92,36 @@ def _plugged(base: Schema, key: str, what: str, points: Mapping[str, Any]) -> tu
     A mapping may be half of one that another file completes, so that nothing is required here, and without the `key`
     every plug-in's keys are known. Gives the schemas of the plug-ins, and the keys that each requires.
     """
-    made = {name: _options(point, f"{what}_{name}_") for name, point in points.items()}
+    named = {key: base["properties"][key] | one_of(*sorted(points))}
+    del named[key]["type"]
+    own = base["properties"] | named
+    made = {name: options for name in sorted(points) if (options := _options(points[name], f"{what}_{name}_"))}
     parts: Schema = {}
-    every: Schema = {}
-    required: dict[str, list[str]] = {}
-    rules: list[Schema] = []
-    for name, options in sorted(made.items()):
-        if options is None:
-            continue
-        parts |= options.pop("definitions", {})
-        required[name] = options.pop("required", [])
-        every |= {own: {"description": said.get("description", "")} for own, said in options["properties"].items()}
-        options["properties"] = base["properties"] | options["properties"]
-        parts[f"{what}_{name}"] = options
-        rules.append({"if": is_one(key, name), "then": {"$ref": f"#/definitions/{what}_{name}"}})
-    if all(options and options.get("additionalProperties") is False for options in made.values()):
-        known = {"properties": base["properties"] | every, "additionalProperties": False}
-        rules.append({"if": {"not": {"required": [key]}}, "then": known})
-    base["properties"] = {
-        **base["properties"],
-        key: base["properties"][key] | interpolable({"type": "string", "enum": sorted(points)}),
-    }
-    base.pop("required", None)
-    base["allOf"] = rules
+    for options in made.values():
+        parts |= options.pop("definitions")
+    required = {name: options.pop("required", []) for name, options in made.items()}
+    rules = [{"if": is_one(key, name), "then": {"$ref": f"#/definitions/{what}_{name}"}} for name in made]
+    if len(made) == len(points) and not any(options.get("additionalProperties", True) for options in made.values()):
+        every = {name: told for options in made.values() for name, told in _told(options).items()}
+        anything = {"properties": every | dict.fromkeys(own, True), "additionalProperties": False}
+        rules.append({"if": {"not": {"required": [key]}}, "then": anything})
+    parts |= {f"{what}_{name}": options | {"properties": own | options["properties"]} for name, options in made.items()}
+    base |= {"properties": own, "required": [], "allOf": rules}
     return parts, required
+
+
+def _told(options: Schema) -> Schema:
+    """The keys of options with what is said of them, but not what values they may have."""
+    return {name: {"description": said.get("description", "")} for name, said in options["properties"].items()}
 
 
 def _options(point: Any, prefix: str) -> Schema | None:
     """The schema of a plug-in's options; None where its library is missing, or nothing can be said of them."""
     try:
-        return _of(point.load().Options, prefix)
+        made = _of(point.load().Options, prefix)
     except (ImportError, PydanticUserError):
         return None
-
-
-def is_one(key: str, *names: str) -> Schema:
-    """A condition: the mapping has this key with one of these values."""
-    return {"properties": {key: {"enum": list(names)}}, "required": [key]}
+    return made if "properties" in made else None
 
 
 def _whole_stores(required: Mapping[str, list[str]]) -> Schema:
@@ -140,7 +133,10 @@ def _whole_stores(required: Mapping[str, list[str]]) -> Schema:
 
 
 class _Generator(GenerateJsonSchema):
-    """Pydantic's, but that the names of keys are held to their type."""
+    """Pydantic's, but that the names of keys are held to their type, and parts have short names."""
+
+    def normalize_name(self, name: str) -> str:
+        return super().normalize_name(name).removesuffix("Config").lower()
 
     def dict_schema(self, schema: Any) -> Schema:
         keys = self.generate_inner(schema["keys_schema"]) if "keys_schema" in schema else {}

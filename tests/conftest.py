@@ -15,6 +15,8 @@ import pytest
 from flowpipe.testing import servers
 from tests.clusters import dask_cluster, ray_cluster
 
+collect_ignore = ["typing"]  # it is for type checkers, which run nothing
+
 
 @dataclass(frozen=True)
 class Finished:

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 from flowpipe.datasets import DatasetConfig
 from flowpipe.errors import PublishError
+from flowpipe.findings import Finding as Finding
 from flowpipe.partition import Slice
 from flowpipe.sinks import Staged as Staged
 from flowpipe.sinks import StagedFile as StagedFile
@@ -311,6 +312,19 @@ class Replaceable(Protocol):
         """A store as a profile has it, empty and below an empty folder: `{"url": ...}`.
 
         `adapter` among its keys names another kind of store, which takes the place of this one.
+        """
+        ...
+
+
+@runtime_checkable
+class Probing(Protocol):
+    """A store that can be tried without a dataset; of any other only a dataset is asked."""
+
+    def probe(self, *, written: bool) -> Iterable[Finding]:
+        """Whether the store answers, what it is, and whether it can be read; where it is `written`, that too.
+
+        Each look goes on where one before it went wrong. Nothing is left behind or made, however it ends; what a look
+        needs is removed at once, and lies where no read takes it for data.
         """
         ...
 

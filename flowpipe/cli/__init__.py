@@ -5,6 +5,7 @@ Heavy libraries stay out until a command needs them, so that help, `list` and `r
 
 # Annotations are no texts here: Typer would compile each of every command at every start.
 import os
+import signal
 import sys
 import traceback
 from contextlib import suppress
@@ -12,8 +13,23 @@ from typing import Annotated
 
 import typer
 
-from flowpipe.cli import adding, breaking, looking, past, project, running, schema, starting, testing, tidying
-from flowpipe.errors import FlowpipeError, unexpected
+from flowpipe.cli import (
+    adding,
+    breaking,
+    completing,
+    doctor,
+    drawing,
+    explain,
+    looking,
+    past,
+    project,
+    running,
+    schema,
+    starting,
+    testing,
+    tidying,
+)
+from flowpipe.errors import FlowpipeError, Interrupted, unexpected
 
 app = typer.Typer(
     name="flowpipe",
@@ -44,20 +60,26 @@ def _options(
     del version, debug  # read by its callback, and in `main`, so that it may stand anywhere
 
 
+_INTERRUPTED = Interrupted(signal.SIGINT)
+
 app.command("list")(project.list_)
 _COMMANDS = (
     starting.init,
     project.check,
+    drawing.graph,
     running.plan,
     running.run,
+    testing.test,
     looking.read,
     looking.sql,
-    testing.test,
     tidying.maintain,
     tidying.clean,
     breaking.breaker,
+    doctor.doctor,
+    explain.explain,
     past.runs,
     past.show,
+    completing.completion,
     schema.schema,
 )
 for _command in _COMMANDS:
@@ -67,6 +89,8 @@ app.add_typer(adding.app)
 
 def main() -> None:
     """The console script."""
+    if completing.VARIABLE in os.environ:
+        completing.begin()
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     # delta-rs writes every try that failed to stderr, in a form of its own; what comes of it is told by flowpipe.
     os.environ.setdefault("RUST_LOG", "error")
@@ -82,8 +106,10 @@ def main() -> None:
 def run_command(arguments: list[str], *, debug: bool) -> int:
     """Run one command to its end, with all errors told; its exit code."""
     try:
-        app(arguments)
+        app(arguments, prog_name=app.info.name)
     except SystemExit as done:  # how Typer ends, also after telling of flags that it does not know
+        if done.code == _INTERRUPTED.exit_code:  # of Ctrl-C it says nothing
+            return _report(_INTERRUPTED)
         return int(done.code or 0)
     except Exception as error:  # noqa: BLE001 - the last resort, which says that it is one
         if debug:

@@ -14,7 +14,7 @@ from flowpipe.picture.layered import Box, Drawing, Link, Run, Spacing, draw
 from flowpipe.picture.parts import Edge, Group, Parts, Vertex
 
 MARGIN, HEAD, PAD = 24.0, 34.0, 14.0
-_INSIDE, _OUTSIDE = Spacing(40, 14), Spacing(46, 20)
+_INSIDE, _OUTSIDE = Spacing(36, 14), Spacing(40, 18)
 _ROW = 1200.0  # boxes without edges fill rows of at least this width
 
 
@@ -71,7 +71,8 @@ class _Inside:
 
     @property
     def width(self) -> float:
-        return max(self.drawing.width, text_width(self.group.name, 14) + text_width(self.group.note, 11) + 48)
+        inner = self.drawing.width + (0 if self.outs else PAD)
+        return max(inner, text_width(self.group.name, 14) + text_width(self.group.note, 11) + 48)
 
     @property
     def height(self) -> float:
@@ -122,14 +123,13 @@ def _gathered(
             at[id_] = x + dx, y + HEAD + dy
         for edge, runs in zip(inside.edges, inside.drawing.routes, strict=True):
             ways[edge] = tuple((x + start, x + end, y + HEAD + level) for start, end, level in runs)
-    ends = {f"in {name}": (places[f"in {name}"][0] + i.width) for name, i in insides.items()}
+    homes = {f"in {name}" for name in insides}
     for edge, link in outer:
-        before = ways.get(edge, ()) if link.source in ends else ()
-        runs = routes[link]
-        after = ways.get(edge, ()) if link.target in ends else ()
-        lines.append(Line(edge, _joined(before, runs, after)))
-    inner = [edge for edge in parts.edges if edge in ways and edge not in {edge for edge, _ in outer}]
-    lines += [Line(edge, ways[edge]) for edge in inner]
+        before = ways[edge] if link.source in homes else ()
+        after = ways[edge] if link.target in homes else ()
+        lines.append(Line(edge, _joined(before, routes[link], after)))
+    crossing = {edge for edge, _ in outer}
+    lines += [Line(edge, way) for edge, way in ways.items() if edge not in crossing]
     boxes = []
     for vertex in parts.vertices:
         box = _box(vertex)

@@ -17,58 +17,64 @@ from flowpipe.modules import ProjectCode
 from flowpipe.picture.parts import Edge, Facts, Group, Parts, Vertex
 from flowpipe.pipeline import Input, Node
 
-_LONG = 40
-
 
 @dataclass(frozen=True)
 class Gatherer:
-    """Shows the nodes of the pipelines that are `opened`; others are one box each."""
+    """Gathers the whole project, or of `chosen` pipelines what they read and write, and who else does.
+
+    The nodes of the `opened` ones are shown; others are one box each.
+    """
 
     bounds: Mapping[str, Bound]
     configuration: Configuration
     code: ProjectCode
+    chosen: Collection[str]
     opened: Collection[str]
-    whole: bool = True
 
     def parts(self) -> Parts:
-        """Everything; where not the `whole` is asked for, only what the opened pipelines read and write, and who else does."""
+        """All of it."""
         datasets = self._datasets()
-        pipelines = [bound for bound in self.bounds.values() if self.whole or self._touched(bound) & datasets.keys()]
+        pipelines = [
+            bound for bound in self.bounds.values() if not self.chosen or _touched(bound).keys() & datasets.keys()
+        ]
         opened = [bound for bound in pipelines if bound.name in self.opened]
         closed = [bound for bound in pipelines if bound.name not in self.opened]
         vertices = [
             *(self._dataset(dataset) for dataset in datasets.values()),
-            *(self._before(bound, read) for bound in pipelines for read in _again(bound) if read.dataset.name in datasets),
+            *(
+                self._before(bound, read)
+                for bound in pipelines
+                for read in _again(bound)
+                if read.dataset.name in datasets
+            ),
             *(Vertex(f"pipeline:{b.name}", "pipeline", b.name, _counted(b), self._about(b)) for b in closed),
             *(vertex for bound in opened for vertex in self._inside(bound)),
         ]
         edges = dict.fromkeys(edge for bound in pipelines for edge in self._flows(bound, datasets))
         groups = tuple(Group(bound.name, _grain(bound), self._about(bound)) for bound in opened)
-        counts = f"{_many(len(pipelines), 'pipeline')}, {_many(len(datasets), 'dataset')}"
-        note = f"profile {self.configuration.profile} \u00b7 {counts}"
+        note = f"profile {self.configuration.profile}"
+        if not self.chosen:
+            note += f" \u00b7 {_many(len(pipelines), 'pipeline')}, {_many(len(datasets), 'dataset')}"
         title = self.configuration.project.name
-        if not self.whole:
-            title += f": {', '.join(bound.name for bound in opened)}"
+        if self.chosen:
+            title += f": {', '.join(name for name in self.bounds if name in self.chosen)}"
         return Parts(title, note, groups, tuple(vertices), tuple(edges))
 
     def _datasets(self) -> dict[str, Dataset]:
-        chosen = [bound for bound in self.bounds.values() if self.whole or bound.name in self.opened]
         found: dict[str, Dataset] = {}
-        for bound in chosen:
-            found |= {each.dataset.name: each.dataset for each in (*bound.reads.values(), *bound.writes)}
-        if self.whole:
+        for bound in self.bounds.values():
+            if not self.chosen or bound.name in self.chosen:
+                found |= _touched(bound)
+        if not self.chosen:
             found |= {n: Dataset(n, c) for n, c in self.configuration.catalog.items() if n not in found}
         return found
 
-    def _touched(self, bound: Bound) -> set[str]:
-        return {each.dataset.name for each in (*bound.reads.values(), *bound.writes)}
-
     def _dataset(self, dataset: Dataset) -> Vertex:
         store = self.configuration.stores.get(dataset.config.store)
-        kind = f" \u00b7 {store.adapter}" if store else ""
-        return Vertex(
-            f"dataset:{dataset.name}", "dataset", dataset.name, f"{dataset.config.store}{kind}", self._of_dataset(dataset)
-        )
+        is_used = any(dataset.name in _touched(bound) for bound in self.bounds.values())
+        told = (dataset.config.store, *([store.adapter] if store else []), *([] if is_used else ["unused"]))
+        note = " \u00b7 ".join(told)
+        return Vertex(f"dataset:{dataset.name}", "dataset", dataset.name, note, self._of_dataset(dataset))
 
     def _before(self, bound: Bound, read: Read) -> Vertex:
         note = f"as it was before {bound.name}"
@@ -78,7 +84,9 @@ class Gatherer:
     def _of_dataset(self, dataset: Dataset) -> Facts:
         config = dataset.config
         writers = [b.name for b in self.bounds.values() if any(w.dataset.name == dataset.name for w in b.writes)]
-        readers = [b.name for b in self.bounds.values() if any(r.dataset.name == dataset.name for r in b.reads.values())]
+        readers = [
+            b.name for b in self.bounds.values() if any(r.dataset.name == dataset.name for r in b.reads.values())
+        ]
         grain = config.partition
         facts = {
             "store": config.store,
@@ -87,7 +95,7 @@ class Gatherer:
             "query": config.query and " ".join(config.query.split()),
             "mode": config.mode if writers else None,
             "key": ", ".join(config.key),
-            "partition": grain and f"{grain.every}{f' by {grain.column}' if grain.column else ''}",
+            "partition": f"{grain.every}{f' by {grain.column}' if grain.column else ''}" if grain else None,
             "schema": config.schema_,
             "invalid rows": config.on_invalid if config.schema_ else None,
             "columns": self._columns(dataset),
@@ -141,7 +149,7 @@ class Gatherer:
         value = _text(known[entry.name]) if entry.name in known else _text(entry.default)
         origin = "param" if entry.name in bound.shown_params else "config" if entry.name in known else "default"
         facts |= {"value": value, "from": origin}
-        return Vertex(f"param:{place}", "param", entry.name, _short(value), self._shown(facts), bound.name)
+        return Vertex(f"param:{place}", "param", entry.name, " ".join(value.split()), self._shown(facts), bound.name)
 
     def _node(self, bound: Bound, node: Node) -> Vertex:
         note = (
@@ -186,6 +194,11 @@ class Gatherer:
                     yield Edge(f"{'given' if name in GIVEN else 'param'}:{bound.name}.{name}", target)
 
 
+def _touched(bound: Bound) -> dict[str, Dataset]:
+    reads = {read.dataset.name: read.dataset for read in bound.reads.values()}
+    return reads | {write.dataset.name: write.dataset for write in bound.writes}
+
+
 def _again(bound: Bound) -> list[Read]:
     """What a pipeline reads that it writes itself: a picture has it twice, so that it has no circle."""
     written = {write.dataset.name for write in bound.writes}
@@ -218,8 +231,3 @@ def _text(value: Any) -> str:
     if value is None or isinstance(value, (str, int, float, bool, list, dict)):
         return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
     return f"a {type(value).__name__}"
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _LONG else f"{line[: _LONG - 1]}\u2026"

@@ -1,7 +1,7 @@
 """Layered drawing (Sugiyama): boxes in columns, few crossings, links that pass between boxes and never through one.
 
-The libraries for it are GPL (igraph, grandalf) or tell no routes of links (fast-sugiyama). Links that leave a box at one
-place share their way as far as they can, so a param that ten nodes take is one line with ten ends.
+The libraries for it are GPL (igraph, grandalf) or tell no routes of links (fast-sugiyama). Links that leave a box at
+one place share their way as far as they can, so a param that ten nodes take is one line with ten ends.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def draw(boxes: Sequence[Box], links: Sequence[Link], spacing: Spacing) -> Drawi
     columns = _columns(boxes, links)
     slots = {box.id: Slot(box.height, columns[box.id], box.id) for box in boxes}
     chains = _chains(links, slots)
-    grid = _grid(slots.values(), chains)
+    grid = _grid(slots.values())
     _order(grid)
     settle(grid, spacing.boxes)
     return _measured(grid, chains, {box.id: box for box in boxes}, slots, spacing)
@@ -87,7 +87,9 @@ def _columns(boxes: Sequence[Box], links: Sequence[Link]) -> dict[str, int]:
     for name in reversed(order):
         if after[name] and not known[name].pinned:
             nearer = min(column[target] for target in after[name]) - 1
-            reach = (max(column[other] for other in after[s] if other != name or len(after[s]) == 1) for s in before[name])
+            reach = (
+                max(column[other] for other in after[s] if other != name or len(after[s]) == 1) for s in before[name]
+            )
             if all(far > nearer for far in reach):
                 column[name] = nearer
     end = max([column[box.id] for box in boxes if not box.last], default=0) + 1
@@ -117,7 +119,7 @@ def _chains(links: Sequence[Link], slots: Mapping[str, Slot]) -> list[list[Joint
     return chains
 
 
-def _grid(boxes: Iterable[Slot], chains: Iterable[Sequence[Joint]]) -> Grid:
+def _grid(boxes: Iterable[Slot]) -> Grid:
     """All slots in their columns, at first in the order in which they are met from box to box."""
     met: dict[Slot, None] = {}
     for first in boxes:
@@ -209,7 +211,7 @@ def _measured(
     for column in grid:
         right.append(left[-1] + max((boxes[slot.box].width for slot in column if slot.box), default=0))
         rise = max((abs(j.source.y + j.out - j.target.y - j.into) for slot in column for j in slot.right), default=0)
-        left.append(right[-1] + spacing.columns + min(0.12 * rise, 2 * spacing.columns))
+        left.append(right[-1] + spacing.columns + min(0.15 * rise, 3 * spacing.columns))
     places = {name: (left[slot.column], slot.y - slot.height / 2) for name, slot in slots.items()}
 
     def route(chain: Sequence[Joint]) -> Iterator[Run]:
@@ -221,4 +223,6 @@ def _measured(
         yield left[last.target.column], left[last.target.column], last.target.y + last.into
 
     ends = [slot.y + slot.height / 2 for column in grid for slot in column]
-    return Drawing(places, tuple(tuple(route(chain)) for chain in chains), right[-1] if right else 0, max(ends, default=0))
+    return Drawing(
+        places, tuple(tuple(route(chain)) for chain in chains), right[-1] if right else 0, max(ends, default=0)
+    )

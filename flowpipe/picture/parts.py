@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +14,9 @@ KINDS: dict[Kind, str] = {
     "param": "param",
     "given": "given by the run",
 }
+_LONG = 46
 Facts = tuple[tuple[str, str], ...]
+_UNPRINTABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,10 @@ class Vertex:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """Its text."""
+        """Its text, of which very long lines lose their middle."""
         if self.kind == "param" and self.note:
-            return (f"{self.name} = {self.note}",)
-        return (self.name, self.note) if self.note else (self.name,)
+            return (_shortened(f"{self.name} = {self.note}"),)
+        return tuple(_shortened(line) for line in (self.name, self.note) if line)
 
 
 @dataclass(frozen=True)
@@ -65,3 +68,17 @@ class Parts:
     groups: tuple[Group, ...]
     vertices: tuple[Vertex, ...]
     edges: tuple[Edge, ...]
+
+
+def _shortened(text: str) -> str:
+    """A text that is not too long for a box.
+
+    >>> _shortened("customers_by_region_and_month_of_the_first_order_of_the_year")
+    'customers_by_region_and_month\u2026rder_of_the_year'
+    """
+    return text if len(text) <= _LONG else f"{text[: 2 * _LONG // 3 - 1]}\u2026{text[-_LONG // 3 :]}"
+
+
+def printable(text: str) -> str:
+    """A text without the characters that neither XML nor DOT can hold."""
+    return _UNPRINTABLE.sub("\ufffd", text)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 _TURNS = 30
 
+
 @dataclass(eq=False)
 class Slot:
     """A place in a column: of a box, or of links that pass."""

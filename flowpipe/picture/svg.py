@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from flowpipe.picture.arrange import HEAD, MARGIN, Frame, Line, Placed, arrange, text_width
-from flowpipe.picture.parts import KINDS, Facts, Kind, Parts, Vertex
+from flowpipe.picture.arrange import MARGIN, Frame, Line, Placed, arrange, text_width
+from flowpipe.picture.parts import KINDS, Facts, Kind, Parts, Vertex, printable
 
 _TOP = 104.0  # title and legend
-_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 
 # Okabe and Ito's colours, which colour-blind people tell apart: line, fill, and both on a dark page.
@@ -33,10 +31,11 @@ def svg(parts: Parts) -> str:
     sheet = arrange(parts)
     width = max(sheet.width, _legend_width(parts), text_width(parts.title, 20)) + 2 * MARGIN
     height = sheet.height + _TOP + MARGIN
+    size = f'viewBox="0 0 {_n(width)} {_n(height)}" width="{_n(width)}" height="{_n(height)}"'
     return "\n".join(
         (
-            f'<svg xmlns="http://www.w3.org/2000/svg" class="flowpipe-graph" viewBox="0 0 {_n(width)} {_n(height)}"'
-            f' width="{_n(width)}" height="{_n(height)}" role="img" aria-label="{_x(parts.title)}">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" class="flowpipe-graph" {size} role="img"',
+            f'aria-label="{_x(parts.title)}">',
             f"<style>{_css()}</style>",
             f'<rect class="paper" width="{_n(width)}" height="{_n(height)}"/>',
             f'<text class="title" x="{_n(MARGIN)}" y="36">{_x(parts.title)}</text>',
@@ -44,7 +43,7 @@ def svg(parts: Parts) -> str:
             *_legend(parts),
             f'<g transform="translate({_n(MARGIN)} {_n(_TOP)})">',
             *(_frame(frame) for frame in sheet.frames),
-            *(_line(line, parts) for line in sorted(sheet.lines, key=lambda line: _rank(line))),
+            *(_line(line) for line in sorted(sheet.lines, key=_is_solid)),
             *(_box(placed) for placed in sheet.boxes),
             "</g>",
             "</svg>",
@@ -59,7 +58,7 @@ def _css() -> str:
     return f"""
 .flowpipe-graph text{{font-family:{_FONT};font-size:11px}}
 .flowpipe-graph .title{{font-size:20px;font-weight:650}}
-.flowpipe-graph .name{{font-size:13px;font-weight:550}}
+.flowpipe-graph .name{{font-size:13px;font-weight:500}}
 .flowpipe-graph .param .name,.flowpipe-graph .given .name{{font-size:12px;font-weight:400}}
 .flowpipe-graph .heading{{font-size:14px;font-weight:650}}
 .flowpipe-graph .line path{{fill:none;stroke-width:1.4}}
@@ -117,13 +116,12 @@ def _frame(frame: Frame) -> str:
     )
 
 
-def _rank(line: Line) -> bool:
+def _is_solid(line: Line) -> bool:
     """Params below: what is dashed should not cross what is not."""
     return not line.edge.source.startswith(("param:", "given:"))
 
 
-def _line(line: Line, parts: Parts) -> str:
-    del parts
+def _line(line: Line) -> str:
     edge, kind = line.edge, line.edge.source.partition(":")[0]
     shown = {"before": "dataset", "pipeline": "dataset"}.get(kind, kind)
     if edge.target.startswith("dataset:"):
@@ -148,7 +146,9 @@ def _way(line: Line) -> str:
         is_last = number == len(line.runs) - 1
         if number:
             bend = (start - x) / 2
-            steps.append(f"C{_n(x + bend)} {_n(y)} {_n(start - bend)} {_n(level)} {_n(start - 6 * is_last)} {_n(level)}")
+            steps.append(
+                f"C{_n(x + bend)} {_n(y)} {_n(start - bend)} {_n(level)} {_n(start - 6 * is_last)} {_n(level)}"
+            )
         x, y = end, level
         if end > start:
             steps.append(f"H{_n(end - 6 * is_last)}")
@@ -164,10 +164,8 @@ def _box(placed: Placed) -> str:
     vertex, x, y = placed.vertex, placed.x, placed.y
     middle = y + placed.height / 2
     pill = vertex.kind in {"param", "given"}
-    shapes = [
-        f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(placed.width)}" height="{_n(placed.height)}"'
-        f' rx="{_n(placed.height / 2 if pill else 6)}"/>'
-    ]
+    size = f'width="{_n(placed.width)}" height="{_n(placed.height)}" rx="{_n(placed.height / 2 if pill else 6)}"'
+    shapes = [f'<rect x="{_n(x)}" y="{_n(y)}" {size}/>']
     left = x + (12 if pill else 16)
     if vertex.kind == "dataset":
         shapes.append(_cylinder(x + 12, middle - 8))
@@ -203,12 +201,9 @@ def _tip(head: str, facts: Facts) -> str:
 
 
 def _x(text: str) -> str:
-    """Text as XML has it, without the characters that XML has not."""
-    return escape(_NOT_XML.sub("\ufffd", text))
+    """Text as XML has it."""
+    return escape(printable(text))
 
 
 def _n(number: float) -> str:
     return f"{number:.1f}".removesuffix(".0")
-
-
-__all__ = ["HEAD", "svg"]

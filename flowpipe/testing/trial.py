@@ -22,7 +22,6 @@ from flowpipe.partition import WHOLE
 from flowpipe.plan import Plan
 from flowpipe.project import Project
 from flowpipe.run import RunResult
-from flowpipe.selection import Selection
 from flowpipe.testing import stand_ins, tables, writing
 
 _T = TypeVar("_T")
@@ -73,12 +72,12 @@ class TestProject:
             FlowpipeError: what failed, such as DataError for rows that a schema rejects.
         """
         __tracebackhide__ = True
-        return _plainly(lambda: self._run(Selection(pipelines, (partition,) if partition else (), force=force)))
+        return _plainly(lambda: self.project.run(*pipelines, partitions=_one(partition), force=force).check())
 
     def plan(self, *pipelines: str, partition: str | None = None) -> Plan:
         """What `run` would do, and why."""
         __tracebackhide__ = True
-        return _plainly(lambda: self.project.plan(Selection(pipelines, (partition,) if partition else ())))
+        return _plainly(lambda: self.project.plan(*pipelines, partitions=_one(partition)))
 
     def compute(
         self,
@@ -162,12 +161,6 @@ class TestProject:
             frame = tables.as_frame(rows, self.types(name))
             writing.write(self.project, dataset, frame, wanted, self._tmp / "scratch")
 
-    def _run(self, selection: Selection) -> RunResult:
-        result = self.project.run(selection)
-        if result.error:
-            raise result.error
-        return result
-
     def _read(self, name: str, wanted: str | None) -> pl.DataFrame:
         dataset = self._dataset(name)
         part = writing.window_of(dataset, wanted) if wanted else WHOLE
@@ -242,3 +235,7 @@ def _keep_own_frames(error: NodeError) -> None:
 def _is_of_command(problem: Problem) -> bool:
     """Whether its hint is for those who run the command."""
     return "--debug" in (problem.hint or "")
+
+
+def _one(partition: str | None) -> tuple[str, ...]:
+    return (partition,) if partition else ()

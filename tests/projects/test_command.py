@@ -59,6 +59,7 @@ def masked(text: str) -> str:
     """A text without what differs from run to run."""
     text = re.sub(r"\d{8}-\d{6}-[0-9a-f]{4}", "RUN", text)
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME", text)
+    text = re.sub(r"just now|\d+ minutes? ago", "AGO", text)
     return re.sub(r"\b(\d+ ms|\d+\.\d s)(?=$|\s)", "TOOK", text, flags=re.MULTILINE)
 
 
@@ -113,7 +114,7 @@ def test_a_life_with_the_command(monthly: ProjectFolder) -> None:
     assert (shown.code, shown.err) == (0, "")
     assert masked(re.sub(r"\d+(\.\d)? k?B$", "SIZE", shown.out, flags=re.MULTILINE)) == (
         "run RUN  done  TOOK\n"
-        "TIME  profile dev  run --json --from 2024-02 --set params.factor=3\n"
+        "TIME, AGO  profile dev  run --json --from 2024-02 --set params.factor=3\n"
         "\n"
         "double  done  params.factor changed 2 -> 3  TOOK\n"
         "  node    doubled  done  TOOK\n"

@@ -15,8 +15,20 @@ from deltalake import DeltaTable
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from flowpipe import fields
-from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Staged, StagingPlace, State, Upkeep, Version
+from flowpipe import fields, probing
+from flowpipe.adapters import (
+    Dataset,
+    Finding,
+    Held,
+    Missing,
+    Pin,
+    Publication,
+    Staged,
+    StagingPlace,
+    State,
+    Upkeep,
+    Version,
+)
 from flowpipe.adapters.delta import schema as types
 from flowpipe.adapters.delta import travel
 from flowpipe.adapters.delta.bounds import Bounds, of_slice
@@ -85,7 +97,7 @@ class Delta:
     def __init__(self, options: BaseModel, root: Path) -> None:
         assert isinstance(options, Options)
         self._url = options.url.rstrip("/") if "://" in options.url else str((root / options.url).resolve())
-        self._options = options
+        self._options, self._root = options, root
         # What was opened to look at is kept while its last entry is what it was, and none follows. Nobody commits on
         # a table that is kept: threads that share it would see one another's versions.
         self._logs: dict[str, tuple[Log, tuple[Any, ...]]] = {}
@@ -224,6 +236,10 @@ class Delta:
         table = folder.open()
         size = fields.size(self._options.target_file_size or _FILE_SIZE)
         return [] if table is None else list(tidy(table, folder, upkeep, size))
+
+    def probe(self, *, written: bool) -> Iterable[Finding]:
+        """Whether the folder of the tables can be listed, and whether it takes a file."""
+        return probing.place(self._options.url, self._options.options, self._root, written=written)
 
     def close(self) -> None:
         """Forget the tables."""

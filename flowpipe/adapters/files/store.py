@@ -19,8 +19,8 @@ from urllib.parse import quote
 import polars as pl
 from pydantic import BaseModel, Field, field_validator
 
-from flowpipe import partition
-from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Staged, StagingPlace, State, Upkeep
+from flowpipe import partition, probing
+from flowpipe.adapters import Dataset, Finding, Held, Missing, Pin, Publication, Staged, StagingPlace, State, Upkeep
 from flowpipe.adapters.files import formats, layout, objects, reading, types, urls
 from flowpipe.adapters.files.folder import Found, Unreachable
 from flowpipe.adapters.files.formats import Format
@@ -67,7 +67,7 @@ class Files:
 
     def __init__(self, options: BaseModel, root: Path) -> None:
         assert isinstance(options, Options)
-        self._url = options.url
+        self._url, self._options, self._root = options.url, options.options, root
         self.driver_only = "memory://" in options.url
         self._place = place_of(options.url, options.options, root, durable=options.durability == "fsync")
         self._folder = self._place.folder
@@ -173,7 +173,8 @@ class Files:
         shown = self._folder.shown(path)
         try:
             held = self._held(layout.format_of(publication.dataset), path)
-            if held.state and not held.changed and _same_run(held.state, wanted):
+            before = None if held.changed else held.state
+            if before and (before.fingerprint, before.run) == (wanted.fingerprint, wanted.run):
                 return
             if not self.is_staged(publication.staged):
                 raise PublishError(f"{shown} cannot be published: its staged file is gone", hint="run with --force")
@@ -233,6 +234,10 @@ class Files:
         """Remove what dead runs left: staged files, sidecars without data, uploads that were never completed."""
         return Tidying(self._folder, dataset, upkeep).run()
 
+    def probe(self, *, written: bool) -> Iterable[Finding]:
+        """Whether the folder can be listed, and whether it takes a file."""
+        return probing.place(self._url, self._options, self._root, written=written)
+
     def close(self) -> None:
         """Nothing is held open."""
 
@@ -282,10 +287,6 @@ class Files:
 
 def _size(path: Path) -> int | None:
     return path.stat().st_size if path.exists() else None
-
-
-def _same_run(held: State, wanted: State) -> bool:
-    return (held.fingerprint, held.run) == (wanted.fingerprint, wanted.run)
 
 
 def _refuse_losses(publication: Publication, form: Format) -> None:
