@@ -1,6 +1,6 @@
 """A page is a script: its files are written, its commands run from top to bottom, and what they print is compared.
 
-A block with a title is a file of that name. `bash` runs, and so does `python` without a title; a `text` block right
+A block with a title, or whose first line is a comment with a path, is that file. `bash` runs, and so does `python` without a title; a `text` block right
 after is what it prints, errors too. Lines of `...` stand for any lines; run ids, times and durations may be any.
 `python -m tests.pages PAGE...` puts into a page what its commands print now: read the difference before you keep it.
 """
@@ -24,6 +24,7 @@ _BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _FENCE = re.compile(r"^\s*(?:>\s*)?(?:```|~~~)", re.MULTILINE)
+_NAMED = re.compile(r"# ((?:[\w.-]+/)*[\w.-]+\.\w+)\n")
 _FILES = {"yaml", "python", "sql", "csv", "toml", "json"}
 # What differs from run to run, and the blanks that fill a column.
 _VARIES = (
@@ -62,7 +63,9 @@ def blocks(page: Path) -> list[Block]:
 def _block(page: Path, text: str, match: re.Match[str]) -> Block:
     attributes = dict(re.findall(r'(\w+)="([^"]*)"', match["attributes"]))
     line = text.count("\n", 0, match.start()) + 1
-    return Block(page, line, match["kind"], match["text"], match["mark"], attributes.get("title"))
+    named = _NAMED.match(match["text"]) if match["kind"] in _FILES else None
+    title = attributes.get("title", named[1] if named else None)
+    return Block(page, line, match["kind"], match["text"], match["mark"], title)
 
 
 def play(page: Path, folder: Path, told: Callable[[Block, str], None] | None = None) -> None:

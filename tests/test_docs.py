@@ -132,7 +132,7 @@ def test_the_gate_runs_readmes_own_test_command() -> None:
 
 @pytest.mark.parametrize("block", parts("yaml"), ids=lambda block: block.place)
 def test_yaml(block: Block) -> None:
-    name = block.title or block.text.partition("\n")[0].lstrip("# ")
+    name = str(block.title)
     document = conffile.parse(block.text, name, resolve=False)
     assert document.problems == ()
     if name.endswith("catalog.yml"):

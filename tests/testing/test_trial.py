@@ -124,7 +124,7 @@ def test_every_store_is_replaced_without_its_secrets_and_pipelines_run_whole(sho
     shop.run("sales", partition="2024-01")
     shop.run("sales", partition="2024-02")
     result = shop.run("totals")
-    assert (result.outcome, result.steps) == ("done", (("totals", "done"),))
+    assert (result.outcome, result.outcomes) == ("done", {"totals": "done"})
     assert_frames_equal(
         shop.read("sales"), "id | amount | day\n1 | 10.5 | 2024-01-31\n2 | 20 | 2024-01-01\n1 | 5 | 2024-02-01"
     )
