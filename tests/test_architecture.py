@@ -21,7 +21,7 @@ HOMES = {
     "botocore": ["flowpipe.objectstore"],
     "cloudpickle": ["flowpipe.errand", "flowpipe.executors.travelling", "flowpipe.executors.values"],
     "deltalake": ["flowpipe.adapters.delta"],
-    "duckdb": ["flowpipe.adapters.duckdb", "flowpipe.frames"],  # a DuckDB relation is one of the frames
+    "duckdb": ["flowpipe.adapters.duckdb", "flowpipe.frames", "flowpipe.query"],  # a relation is one of the frames
     "dask": ["flowpipe.executors.dask"],
     "distributed": ["flowpipe.executors.dask"],
     "filelock": ["flowpipe.liveness", "flowpipe.run"],

@@ -72,6 +72,7 @@ _COMMANDS = (
     testing.test,
     looking.read,
     looking.sql,
+    looking.diff,
     tidying.maintain,
     tidying.clean,
     breaking.breaker,
