@@ -1,7 +1,8 @@
 """A page is a script: its files are written, its commands run from top to bottom, and what they print is compared.
 
-A block with a title, or whose first line is a comment with a path, is that file. `bash` runs, and so does `python` without a title; a `text` block right
-after is what it prints, errors too. Lines of `...` stand for any lines; run ids, times and durations may be any.
+A block with a title, or with a path in a comment as its first line, is that file. `bash` runs, and so does `python`
+without a title; a `text` block right after is what it prints, errors too. Lines of `...` stand for any lines; run ids,
+times and durations may be any.
 `python -m tests.pages PAGE...` puts into a page what its commands print now: read the difference before you keep it.
 """
 
