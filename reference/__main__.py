@@ -7,12 +7,14 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from reference import commands, configuration, errors
+from reference import commands, configuration, errors, stores
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
 PAGES: Mapping[str, Callable[[], str]] = {
     "commands.md": commands.page,
     "configuration.md": configuration.page,
+    "stores.md": stores.stores,
+    "executors.md": stores.executor_page,
     "errors.md": errors.page,
 }
 

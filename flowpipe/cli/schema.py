@@ -1,6 +1,7 @@
 """The command that tells editors how the YAML of a project is written."""
 
 # Annotations are no texts here: Typer would compile each of every command at every start.
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -34,7 +35,7 @@ def schema(
             raise UsageError("--write writes all kinds", hint=f"leave {kind} out, or name a folder like ./{kind}")
         folder = Path(kind) if kind else find_root(project) / "conf" / "schema"
         for path in schemas.write(folder):
-            typer.echo(terminal.as_json({"wrote": str(path)}) if as_json else f"wrote {path}")
+            typer.echo(terminal.as_json({"wrote": str(path)}) if as_json else f"wrote {os.path.relpath(path)}")
     elif kind:
         typer.echo(schemas.as_text(schemas.schema(kind)), nl=False)
     elif as_json:

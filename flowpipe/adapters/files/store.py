@@ -13,50 +13,26 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
-from typing import Any, Literal, TypeVar
+from typing import TypeVar
 from urllib.parse import quote
 
 import polars as pl
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel
 
 from flowpipe import partition, probing
 from flowpipe.adapters import Dataset, Finding, Held, Missing, Pin, Publication, Staged, StagingPlace, State, Upkeep
 from flowpipe.adapters.files import formats, layout, objects, reading, types, urls
 from flowpipe.adapters.files.folder import Found, Unreachable
 from flowpipe.adapters.files.formats import Format
+from flowpipe.adapters.files.options import Options
 from flowpipe.adapters.files.places import place_of, temporary
 from flowpipe.adapters.files.tidying import Tidying
 from flowpipe.errors import DataError, Problem, PublishError
 from flowpipe.partition import Slice
-from flowpipe.validation import Model
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 _AT_ONCE = 16  # questions to a store that is far away
-
-
-class Options(Model):
-    """Where the files are."""
-
-    url: str = Field(
-        description="a folder, relative to the project; or s3://BUCKET/PREFIX, or any url that fsspec knows",
-        examples=["data/landing", "s3://acme-landing"],
-    )
-    options: dict[str, Any] = Field(
-        {},
-        description="of fsspec's file system: key, secret, endpoint_url, region, ...",
-        repr=False,
-        examples=[{"region": "eu-central-1"}],
-    )
-    durability: Literal["fsync", "none"] = Field(
-        "fsync", description="folders: fsync means that a power cut loses nothing that was published"
-    )
-
-    @field_validator("url")
-    @classmethod
-    def _known(cls, url: str) -> str:
-        urls.refuse_unknown(url)
-        return url
 
 
 class Files:
