@@ -100,10 +100,9 @@ def _project_at(folder: Path) -> Path | None:
 
 def _files(template: str, name: str) -> Iterator[NewFile]:
     """All files of a project; the one that makes the folder a project comes last, so that half of one is none."""
-    found = sorted(
-        path for path in (_FOLDER / template).rglob("*") if path.is_file() and "__pycache__" not in path.parts
-    )
-    texts = {path.relative_to(_FOLDER / template).as_posix(): path.read_text("utf-8") for path in found}
+    folder = _FOLDER / template.replace("-", "_")
+    found = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    texts = {path.relative_to(folder).as_posix(): path.read_text("utf-8") for path in found}
     last = texts.pop("conf/project.yml")
     yield from (TextFile(path, text.replace(_NAME, name)) for path, text in texts.items())
     yield from (TextFile(f"conf/schema/{kind}.json", schemas.as_text(schemas.schema(kind))) for kind in schemas.FILES)
