@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from reference import commands, configuration, errors, stores
+from reference import commands, configuration, errors, modules, stores
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
 PAGES: Mapping[str, Callable[[], str]] = {
@@ -16,6 +16,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "stores.md": stores.stores,
     "executors.md": stores.executor_page,
     "errors.md": errors.page,
+    "modules.md": modules.page,
 }
 
 

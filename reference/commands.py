@@ -10,7 +10,7 @@ from flowpipe.cli import app
 
 _HEAD = """# Commands
 
-Each command ends with an [exit code](errors.md) that scripts can rely on; `flowpipe COMMAND --help` prints what is here.
+Each command ends with an [exit code](errors.md) that scripts can rely on; `flowpipe COMMAND --help` prints this.
 
 """
 

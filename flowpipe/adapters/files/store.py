@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import polars as pl
