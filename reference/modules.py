@@ -10,8 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 _HEAD = """# Modules
 
-Imports go down this page and never up; modules of one floor do not know each other. [Architecture](../architecture.md) tells the
-ideas. Each file keeps one secret, and its first line says which. This page is made by `python -m reference`.
+Imports go down this page and never up; modules of one floor do not know each other. Each file keeps one secret, and its
+first line says which. [Architecture](../architecture.md) tells the ideas. This page is made by `python -m reference`.
 
 """
 
@@ -21,8 +21,8 @@ def page() -> str:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     contracts = settings["tool"]["importlinter"]["contracts"]
     (floors,) = [each["layers"] for each in contracts if each["containers"] == ["flowpipe"]]
-    rows = [row for number, floor in enumerate(reversed(floors)) for row in reversed(list(_rows(number, floor)))]
-    return _HEAD + "\n".join(("| floor | module | |", "|---|---|---|", *reversed(rows))) + "\n"
+    rows = [row for number, floor in zip(range(len(floors))[::-1], floors, strict=True) for row in _rows(number, floor)]
+    return _HEAD + "\n".join(("| floor | module | |", "|---|---|---|", *rows)) + "\n"
 
 
 def _rows(number: int, floor: str) -> Iterator[str]:
