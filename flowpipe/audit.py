@@ -173,7 +173,8 @@ def compile_schema(schema: object, *, on_invalid: OnInvalid) -> Audit:
         ConfigError: it is neither, or it asks for what `unsupported` lists.
     """
     if problems := unsupported(schema):
-        raise ConfigError(Problem(message) for message in problems)
+        told = (problem.rpartition("; ") for problem in problems)
+        raise ConfigError(Problem(what, None, hint) for what, _, hint in told)
     return Audit(load(schema), on_invalid)
 
 

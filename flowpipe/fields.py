@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from flowpipe.errors import nearest
 from flowpipe.validation import MalformedError
@@ -50,6 +50,15 @@ def duration(text: str) -> timedelta:
 def _duration(text: str) -> str:
     duration(text)
     return text
+
+
+def _unit_of_time(value: Any) -> Any:
+    """Tell of a number that it is no duration, and not that it is no text: in quotes it would be none either."""
+    return _duration(str(value)) if isinstance(value, int | float) else value
+
+
+def _unit_of_size(value: Any) -> Any:
+    return _size(str(value)) if isinstance(value, int | float) else value
 
 
 def _name(text: str) -> str:
@@ -211,7 +220,12 @@ DatasetName = Annotated[
     written("name", rf"(?!.*{REJECTED}$){_NAME}", f"{_A_NAME}, and does not end {REJECTED}"),
 ]
 NodeName = Annotated[str, AfterValidator(_node_name), written("name", _DOTTED, _A_NAME)]
-Duration = Annotated[str, AfterValidator(_duration), written("duration", DURATION, _SOME_TIME, "30s", "10m")]
+Duration = Annotated[
+    str,
+    BeforeValidator(_unit_of_time),
+    AfterValidator(_duration),
+    written("duration", DURATION, _SOME_TIME, "30s", "10m"),
+]
 TimeZone = Annotated[
     str,
     AfterValidator(_time_zone),
@@ -232,7 +246,12 @@ Limit = Annotated[
     AfterValidator(_limit),
     written("rows or share", _SHARES, _SOME_SHARE, 100, "5%", kinds=["number"], **_WHOLE_OR_SHARE),
 ]
-Bytes = Annotated[str, AfterValidator(_size), written("size", _SIZE, "write it like 512MB or 2GB", "512MB", "2GB")]
+Bytes = Annotated[
+    str,
+    BeforeValidator(_unit_of_size),
+    AfterValidator(_size),
+    written("size", _SIZE, "write it like 512MB or 2GB", "512MB", "2GB"),
+]
 DeleteWhen = Annotated[
     str,
     AfterValidator(_condition),

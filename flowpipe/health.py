@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from flowpipe import assembly, breaker, executors, loading, machine, probing
-from flowpipe.adapters import Adapter, Probing
+from flowpipe.adapters import Adapter
+from flowpipe.adapters.abilities import Probing
 from flowpipe.catalog import Catalog
 from flowpipe.cleaning import of_dead_runs
 from flowpipe.config import Configuration
@@ -50,7 +51,7 @@ def examine(start: Path, profile: str | None) -> list[Finding]:
     except ConfigError as error:
         found += [*_problems("configuration", error.problems), *machine.disks(disks)]
     else:
-        secrets |= configuration.secrets
+        secrets |= configuration.secrets - set(_endpoints(offline))
         found += _Examination(configuration, offline, Catalog(configuration)).findings(disks)
     return [each.hidden(lambda text: _USER.sub(r"\1:***@", redact(text, secrets))) for each in found]
 
@@ -70,11 +71,8 @@ def _of_history(root: Path) -> Iterator[Finding]:
             version = ledger.version()
             runs = ledger.runs(1)
         newest = runs[0] if runs else None
-        return (
-            f"version {version}, {'no run' if newest is None else f'newest run {newest.run}'}"
-            if version
-            else "none yet"
-        )
+        told = f"newest run {newest.run}, {ago(newest.started_at)}" if newest else "no run"
+        return f"version {version}, {told}" if version else "no run yet"
 
     yield tried("ledger", look)
     now = datetime.now(UTC)
@@ -185,15 +183,13 @@ class _Examination:
                 )
 
     def _stores(self) -> Iterator[Look]:
-        configuration = self.configuration
-        written = {
-            configuration.catalog[dataset].store
-            for pipeline in configuration.pipelines.values()
-            for dataset in pipeline.writes.values()
-            if dataset in configuration.catalog
-        } | {configuration.scratch}
-        for name in configuration.stores:
-            yield Look(name, partial(self._store, name, written=name in written), PATIENCE)
+        """All stores; nothing is written to one from which datasets are only read."""
+        catalog, pipelines = self.configuration.catalog, self.configuration.pipelines.values()
+        written = {dataset for pipeline in pipelines for dataset in pipeline.writes.values()}
+        read = {config.store for dataset, config in catalog.items() if dataset not in written}
+        read -= {catalog[dataset].store for dataset in written & catalog.keys()} | {self.configuration.scratch}
+        for name in self.configuration.stores:
+            yield Look(name, partial(self._store, name, written=name not in read), PATIENCE)
 
     def _store(self, name: str, *, written: bool) -> Iterator[Finding]:
         unknown = Finding("", "note", "not opened: see what is wrong with its configuration")
@@ -216,9 +212,7 @@ class _Examination:
         if dataset is None:
             return "made; there is no dataset to ask it for"
         columns = adapter.schema(self.catalog.dataset(dataset))
-        return f"dataset {dataset} " + (
-            "is not there yet" if columns is None else f"has {counted(len(columns), 'column')}"
-        )
+        return f"dataset {dataset}: " + (counted(len(columns), "column") if columns else "not there yet")
 
     def _executor(self) -> Look:
         def look() -> Iterator[Finding]:
@@ -229,6 +223,15 @@ class _Examination:
                 yield tried("", lambda: executors.answer(config, self.configuration), "see the profile's `executor:`")
 
         return Look("executor", look, _CLUSTER_PATIENCE)
+
+
+def _endpoints(offline: Configuration) -> Iterator[str]:
+    """The addresses of servers that stand in the YAML among the options of stores, all else of which is secret."""
+    for store in offline.stores.values():
+        options = (store.model_extra or {}).get("options")
+        for name, value in options.items() if isinstance(options, dict) else ():
+            if "endpoint" in str(name).lower() and isinstance(value, str) and "${" not in value:
+                yield value
 
 
 def _named(value: object) -> Iterator[str]:

@@ -217,7 +217,7 @@ class Ledger:
                     "the run ledger is damaged", where=self._where, hint="delete the file: it is only history"
                 ) from error
             raise UsageError(
-                f"the run ledger cannot be {attempt}: {error}",
+                f"the run ledger cannot be {attempt}: {getattr(error, 'strerror', None) or error}",
                 where=self._where,
                 hint="check the folder's permissions and free space",
             ) from error

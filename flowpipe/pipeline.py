@@ -13,7 +13,7 @@ from flowpipe import blocks, graph
 from flowpipe.errors import ConfigError, FlowpipeError, NodeError, Problem, Where, unknown
 from flowpipe.executors import NodeProgress
 from flowpipe.executors.scheduler import Scheduler
-from flowpipe.executors.task import Failure, NodesFailed, Settings, Task, Watch
+from flowpipe.executors.task import Failure, NodesFailed, NodeTimeout, Settings, Task, Watch
 from flowpipe.firing import NO_HOOKS, Firing
 from flowpipe.hooks import Hook, invalid
 from flowpipe.modules import ProjectCode
@@ -185,9 +185,9 @@ class Pipeline:
 
     def _explained(self, failures: Sequence[Failure]) -> FlowpipeError:
         first, *others = failures
-        if isinstance(first.error, FlowpipeError):
-            return first.error
         node = self.nodes[first.node.partition("[")[0]]
+        if isinstance(first.error, FlowpipeError):
+            return first.error.at(node.where)
         if isinstance(first.error, WrongType):
             return self._of_wrong_type(node, first.error)
         item = f" for item {first.item} of {node.within}" if first.item else ""
@@ -197,7 +197,10 @@ class Pipeline:
         place = self._code.raised_at(first.error)
         lines += [f"  at {place[0]}: {place[1]}"] if place else []
         lines += [f"  node {other.node} failed as well: {self._cause(other.error, 1)}" for other in others[:2]]
-        return NodeError("\n".join(lines), where=node.where, hint="run again with --debug to see the traceback")
+        hint = "run again with --debug to see the traceback"
+        if isinstance(first.error, NodeTimeout):
+            hint = f"give it more time: nodes: {{{node.name}: {{timeout: ...}}}} in conf/pipelines/{self.name}.yml"
+        return NodeError("\n".join(lines), where=node.where, hint=hint)
 
     def _of_wrong_type(self, node: Node, error: WrongType) -> NodeError:
         gives = "None" if error.given is type(None) else graph.type_name(error.given, self._code)

@@ -20,7 +20,6 @@ from flowpipe import (
     looking,
     markup,
     picking,
-    picture,
     plan,
     preview,
     shelf,
@@ -31,7 +30,8 @@ from flowpipe.catalog import Catalog
 from flowpipe.cleaning import Leftover
 from flowpipe.config import Configuration
 from flowpipe.errors import ConfigError, FlowpipeError, Problem, in_order, redact
-from flowpipe.explaining import Explanation, Surroundings
+from flowpipe.explaining import Surroundings
+from flowpipe.facts import Explanation
 from flowpipe.frames import collected
 from flowpipe.intents import Intents
 from flowpipe.launch import Launch, alone
@@ -109,14 +109,14 @@ class Project:
     def graph(self, *pipelines: str, level: Level | None = None) -> Graph:
         """What flows where, to look at: a notebook shows it, `.svg()`, `.html()`, `.mermaid()` and `.dot()` give text.
 
-        Of `pipelines`, with what they read and write and who else does, or of the whole project. Without a `level`
-        nodes are shown up to 60 of them, else pipelines.
+        Of `pipelines`, with what they read and write and who else does, or of the whole project, whose nodes are
+        shown up to 60 of them, else its pipelines; `level` says otherwise.
 
         Raises:
             ConfigError: the project has problems, or no pipeline of this name.
             UsageError: there is no such level.
         """
-        return picture.graph(self.check(), self.configuration, self._code, pipelines, level)
+        return Graph.of(self.check(), self.configuration, self._code, pipelines, level)
 
     def plan(
         self,

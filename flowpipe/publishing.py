@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from flowpipe.adapters import Batching, Publication
+from flowpipe.adapters import Publication
+from flowpipe.adapters.abilities import Batching
 from flowpipe.catalog import REJECTED, Catalog
 from flowpipe.errors import DataError, FlowpipeError
 from flowpipe.intents import Intent, Intents

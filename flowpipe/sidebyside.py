@@ -35,7 +35,7 @@ class Look:
             yield replace(each, what=f"{self.name}: {each.what}" if each.what else self.name)
         if late:
             hint = "is its address right, and does a firewall let this machine through?"
-            yield Finding(self.name, "FAIL", f"no answer within {self.patience:.0f} s", hint)
+            yield Finding(self.name, "FAIL", f"no answer within {self.patience:g} s", hint)
 
 
 def side_by_side(looks: Sequence[Look]) -> Iterator[Finding]:

@@ -43,7 +43,7 @@ HOMES = {
         "flowpipe.executors.retry",
     ],
     "typer": ["flowpipe.cli"],
-    "yaml": ["flowpipe.conffile"],
+    "yaml": ["flowpipe.conffile", "flowpipe.yamlfaults"],
 }
 
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from flowpipe.cli import (
     adding,
@@ -28,8 +29,9 @@ from flowpipe.cli import (
     starting,
     testing,
     tidying,
+    usage,
 )
-from flowpipe.errors import FlowpipeError, Interrupted, unexpected
+from flowpipe.errors import FlowpipeError, Interrupted, UsageError, unexpected
 
 app = typer.Typer(
     name="flowpipe",
@@ -107,17 +109,28 @@ def main() -> None:
 def run_command(arguments: list[str], *, debug: bool) -> int:
     """Run one command to its end, with all errors told; its exit code."""
     try:
-        app(arguments, prog_name=app.info.name)
-    except SystemExit as done:  # how Typer ends, also after telling of flags that it does not know
-        if done.code == _INTERRUPTED.exit_code:  # of Ctrl-C it says nothing
-            return _report(_INTERRUPTED)
+        code = int(app(arguments, prog_name=app.info.name, standalone_mode=False) or 0)
+        # Of Ctrl-C Typer says nothing.
+        return _report(_INTERRUPTED) if code == _INTERRUPTED.exit_code else code
+    except SystemExit as done:  # how Typer ends when what it wrote to is closed, or a shell asked how to go on
         return int(done.code or 0)
+    except typer.Abort:
+        return _report(UsageError("nothing was answered", hint="give it as a flag"))
+    except TyperException as error:
+        return _misused(error)
     except Exception as error:  # noqa: BLE001 - the last resort, which says that it is one
         if debug:
             text = traceback.format_exc()
             typer.echo(error.redact(text) if isinstance(error, FlowpipeError) else text, err=True)
         return _report(error if isinstance(error, FlowpipeError) else unexpected(error))
-    return 0
+
+
+def _misused(error: TyperException) -> int:
+    found = usage.told(error)
+    if found is not None:
+        return _report(found)
+    typer.echo(error.format_message(), err=True)
+    return error.exit_code
 
 
 def _report(error: FlowpipeError) -> int:

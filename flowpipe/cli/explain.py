@@ -21,12 +21,10 @@ def explain(
     Example: flowpipe explain daily_delays
     """
     from flowpipe import terminal, wording
-    from flowpipe.explaining.meaning import explanations
-    from flowpipe.meanings import meanings_of
+    from flowpipe.meanings import explanations
 
-    if meanings_of(name):  # which needs no project
-        found = explanations(name)
-    else:
+    found = explanations(name)  # for which no project is needed
+    if not found:
         from flowpipe.project import Project
 
         found = Project.load(project, profile=profile, sets=sets or ()).explain(name)

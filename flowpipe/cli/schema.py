@@ -9,13 +9,16 @@ import typer
 
 from flowpipe.cli.options import Json, ProjectFolder
 
+KINDS = ("project", "profile", "catalog", "pipeline")  # here, since a shell that completes waits for no import
+
 
 def schema(
     kind: Annotated[
         str | None,
         typer.Argument(
             help="project, profile, catalog or pipeline; with --write a folder: the project's conf/schema if absent.",
-            metavar="[KIND|FOLDER]",
+            metavar="KIND|FOLDER",
+            autocompletion=lambda: list(KINDS),
         ),
     ] = None,
     write: Annotated[bool, typer.Option("--write", help="Write all of them as files, for editors.")] = False,
@@ -41,6 +44,6 @@ def schema(
     elif as_json:
         typer.echo(terminal.as_json(dict(schemas.FILES)))
     else:
-        rows = [(kind, file, schemas.first_line(kind)) for kind, file in schemas.FILES.items()]
-        terminal.table(("KIND", "FILE", "ITS FIRST LINE, FOR EDITORS"), rows)
-        typer.echo("\nflowpipe schema KIND prints one, flowpipe schema --write puts all into conf/schema/")
+        for name, file in schemas.FILES.items():
+            typer.echo(f"{name}: {file}, whose first line for editors is\n  {schemas.first_line(name)}")
+        typer.echo("\nflowpipe schema KIND prints one.\nflowpipe schema --write puts all into conf/schema/.")

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from flowpipe.bound import GIVEN, Bound
 from flowpipe.errors import FlowpipeError
 from flowpipe.executors import ONE_CPU
-from flowpipe.explaining.facts import Explanation, Surroundings, choice_of, known, moment, pairs, place
+from flowpipe.explaining.surroundings import Surroundings, choice_of, moment, pairs, place
+from flowpipe.facts import Explanation, known
 from flowpipe.frames import kind_of
 from flowpipe.graph import type_name
 from flowpipe.pipeline import Node

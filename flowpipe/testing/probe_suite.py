@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flowpipe.adapters import Probing
+from flowpipe.adapters.abilities import Probing
 from flowpipe.partition import WHOLE
 from flowpipe.testing.store import Store, StoreTests, rows
 

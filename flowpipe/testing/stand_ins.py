@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flowpipe import adapters, loading
-from flowpipe.adapters import Replaceable
+from flowpipe.adapters.abilities import Replaceable
 from flowpipe.config import Configuration, ExecutorConfig, StoreConfig
 from flowpipe.datasets import DatasetConfig
 from flowpipe.errors import ConfigError, Problem

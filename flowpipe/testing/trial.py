@@ -72,12 +72,14 @@ class TestProject:
             FlowpipeError: what failed, such as DataError for rows that a schema rejects.
         """
         __tracebackhide__ = True
-        return _plainly(lambda: self.project.run(*pipelines, partitions=_one(partition), force=force).check())
+        partitions = (partition,) if partition else ()
+        return _plainly(lambda: self.project.run(*pipelines, partitions=partitions, force=force).check())
 
     def plan(self, *pipelines: str, partition: str | None = None) -> Plan:
         """What `run` would do, and why."""
         __tracebackhide__ = True
-        return _plainly(lambda: self.project.plan(*pipelines, partitions=_one(partition)))
+        partitions = (partition,) if partition else ()
+        return _plainly(lambda: self.project.plan(*pipelines, partitions=partitions))
 
     def compute(
         self,
@@ -235,7 +237,3 @@ def _keep_own_frames(error: NodeError) -> None:
 def _is_of_command(problem: Problem) -> bool:
     """Whether its hint is for those who run the command."""
     return "--debug" in (problem.hint or "")
-
-
-def _one(partition: str | None) -> tuple[str, ...]:
-    return (partition,) if partition else ()

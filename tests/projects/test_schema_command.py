@@ -9,16 +9,21 @@ import pytest
 
 from flowpipe import schemas
 from flowpipe.cli import run_command
+from flowpipe.cli.schema import KINDS
 from tests.conftest import ProjectFolder
 
 LISTED = """\
-KIND      FILE                     ITS FIRST LINE, FOR EDITORS
-project   conf/project.yml         # yaml-language-server: $schema=schema/project.json
-profile   conf/profiles/NAME.yml   # yaml-language-server: $schema=../schema/profile.json
-catalog   conf/catalog.yml         # yaml-language-server: $schema=schema/catalog.json
-pipeline  conf/pipelines/NAME.yml  # yaml-language-server: $schema=../schema/pipeline.json
+project: conf/project.yml, whose first line for editors is
+  # yaml-language-server: $schema=schema/project.json
+profile: conf/profiles/NAME.yml, whose first line for editors is
+  # yaml-language-server: $schema=../schema/profile.json
+catalog: conf/catalog.yml, whose first line for editors is
+  # yaml-language-server: $schema=schema/catalog.json
+pipeline: conf/pipelines/NAME.yml, whose first line for editors is
+  # yaml-language-server: $schema=../schema/pipeline.json
 
-flowpipe schema KIND prints one, flowpipe schema --write puts all into conf/schema/
+flowpipe schema KIND prints one.
+flowpipe schema --write puts all into conf/schema/.
 """
 
 
@@ -32,6 +37,7 @@ def test_the_kinds_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == LISTED
     assert run_command(["schema", "--json"], debug=False) == 0
     assert json.loads(capsys.readouterr().out) == dict(schemas.FILES)
+    assert list(schemas.FILES) == list(KINDS)
 
 
 def test_one_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

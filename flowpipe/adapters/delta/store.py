@@ -7,81 +7,32 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any
 from uuid import uuid4
 
 import polars as pl
 from deltalake import DeltaTable
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from flowpipe import fields, probing
-from flowpipe.adapters import (
-    Dataset,
-    Finding,
-    Held,
-    Missing,
-    Pin,
-    Publication,
-    Staged,
-    StagingPlace,
-    State,
-    Upkeep,
-    Version,
-)
+from flowpipe.adapters import Dataset, Finding, Held, Missing, Pin, Publication, Staged, StagingPlace, State
+from flowpipe.adapters.abilities import Upkeep, Version
 from flowpipe.adapters.delta import schema as types
 from flowpipe.adapters.delta import travel
 from flowpipe.adapters.delta.bounds import Bounds, of_slice
-from flowpipe.adapters.delta.check import PLAIN, findings, is_plain
+from flowpipe.adapters.delta.check import findings
 from flowpipe.adapters.delta.commit import RacedError, discard, publish_once
 from flowpipe.adapters.delta.folder import Folder
 from flowpipe.adapters.delta.log import Log
+from flowpipe.adapters.delta.options import Options
 from flowpipe.adapters.delta.upkeep import tidy
 from flowpipe.errors import DataError, FlowpipeError, PublishError, nearest
-from flowpipe.fields import Bytes
-from flowpipe.interpolation import without
-from flowpipe.objectstore import is_remote
 from flowpipe.partition import Slice, of_window, within
-from flowpipe.validation import MalformedError
 
 _ATTEMPTS = 15
 _FILE_SIZE = "128MB"
 _IN_MEMORY = 4  # rows take about that much more there than in a file
-_SCHEMES = ("file", "s3", "s3a", "gs", "az", "adl", "abfs", "abfss")
-
-
-class Options(BaseModel):
-    """Where the tables are, and how their files are written."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    url: str = Field(
-        description="a folder of tables, relative to the project; or an object store's URL",
-        examples=["data/lake", "s3://acme-lake"],
-    )
-    options: dict[str, Any] = Field(
-        {},
-        repr=False,
-        description="the object store's: key, secret, endpoint_url, region, ...",
-        examples=[{"region": "eu-central-1"}],
-    )
-    target_file_size: Bytes | None = Field(
-        None, description="how large data files become; 128MB if absent", examples=["256MB"]
-    )
-    durability: Literal["fsync", "none"] = Field(
-        "fsync", description="folders: fsync means that a power cut loses nothing that was published"
-    )
-
-    @field_validator("url")
-    @classmethod
-    def _known(cls, url: str) -> str:
-        scheme = url.partition("://")[0].lower() if "://" in url else "file"
-        if scheme not in _SCHEMES:
-            raise MalformedError(f'delta-rs cannot write to "{scheme}://"', f"it knows {', '.join(_SCHEMES)}")
-        # A check that looks nothing up has the url as it is written.
-        if is_remote(url) and not is_plain(without(url).partition("://")[2]):
-            raise MalformedError(f'delta-rs quotes what "{url}" holds, and Polars does not', f"use only {PLAIN}")
-        return url
 
 
 class Delta:

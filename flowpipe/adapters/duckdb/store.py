@@ -17,7 +17,8 @@ from pydantic import BaseModel, Field
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
 
 from flowpipe import partition, probing
-from flowpipe.adapters import Dataset, Finding, Held, Missing, Pin, Publication, Upkeep, sql, tables
+from flowpipe.adapters import Dataset, Finding, Held, Missing, Pin, Publication, sql, tables
+from flowpipe.adapters.abilities import Upkeep
 from flowpipe.adapters.duckdb import contents, fitting, selection, transaction, types
 from flowpipe.adapters.duckdb.contents import Contents
 from flowpipe.adapters.duckdb.opening import File, schemes

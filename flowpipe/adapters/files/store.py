@@ -20,14 +20,15 @@ import polars as pl
 from pydantic import BaseModel
 
 from flowpipe import partition, probing
-from flowpipe.adapters import Dataset, Finding, Held, Missing, Pin, Publication, Staged, StagingPlace, State, Upkeep
+from flowpipe.adapters import Dataset, Finding, Held, Missing, Pin, Publication, Staged, StagingPlace, State
+from flowpipe.adapters.abilities import Upkeep
 from flowpipe.adapters.files import formats, layout, objects, reading, types, urls
 from flowpipe.adapters.files.folder import Found, Unreachable
 from flowpipe.adapters.files.formats import Format
 from flowpipe.adapters.files.options import Options
 from flowpipe.adapters.files.places import place_of, temporary
 from flowpipe.adapters.files.tidying import Tidying
-from flowpipe.errors import DataError, Problem, PublishError
+from flowpipe.errors import DataError, PublishError
 from flowpipe.partition import Slice
 
 _In = TypeVar("_In")
@@ -93,6 +94,12 @@ class Files:
         schemas = [published[number] for number in kept]
         frame = reading.scan(dataset, paths, schemas, guessed, self._place.storage)
         return reading.within_window(frame, dataset, part)
+
+    def fault(self, dataset: Dataset, pin: Pin, spool: Path) -> str | None:
+        """The first pinned file that cannot be read or is not like the first one, and why."""
+        files = [Found(*fields) for fields in json.loads(pin.token)]
+        paths = self._place.scannable(layout.format_of(dataset), files, spool)
+        return reading.fault(dataset, [self._folder.shown(file.path) for file in files], paths, self._place.storage)
 
     def schema(self, dataset: Dataset, part: Slice | None = None) -> Mapping[str, pl.DataType] | None:
         """Columns and types of what is there; text has none but those it was published with."""
@@ -166,7 +173,7 @@ class Files:
         if form is formats.PARQUET:
             self._place.put(Path(staged.files[0].path), path)
             return
-        _refuse_losses(publication, form)
+        types.refuse_losses(publication, form.name)
         scratch = Path(staged.files[0].path).parent if staged.files else Path(gettempdir())
         beside = self._place.staging(path, publication.state.run, scratch)
         options = publication.dataset.config.options
@@ -263,22 +270,6 @@ class Files:
 
 def _size(path: Path) -> int | None:
     return path.stat().st_size if path.exists() else None
-
-
-def _refuse_losses(publication: Publication, form: Format) -> None:
-    """Refuse values that would come back as others without a word.
-
-    Raises:
-        DataError: there are some.
-    """
-    losses = list(types.losses(form.name, publication.staged.schema))
-    checks = [loss.found.alias(str(number)) for number, loss in enumerate(losses)]
-    found = publication.staged.scan().select(checks).collect().row(0) if checks else ()
-    told = [f'column "{loss.column}" holds {loss.what}' for loss, some in zip(losses, found, strict=True) if some]
-    if told:
-        head, tail = f"dataset {publication.dataset.name}: ", f", which {form.name} has no text for"
-        hint = "make them NULL or convert them in the node, or write Parquet"
-        raise DataError.of(Problem(text, None, hint) for text in dict.fromkeys(f"{head}{each}{tail}" for each in told))
 
 
 def _short(value: object) -> str:

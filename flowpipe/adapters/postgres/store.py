@@ -12,7 +12,8 @@ import polars as pl
 from pydantic import BaseModel
 
 from flowpipe import partition
-from flowpipe.adapters import Dataset, Finding, Held, Missing, Pin, Publication, Upkeep, sql, tables
+from flowpipe.adapters import Dataset, Finding, Held, Missing, Pin, Publication, sql, tables
+from flowpipe.adapters.abilities import Upkeep
 from flowpipe.adapters.postgres import loading, probe, selection, table, transaction, types
 from flowpipe.adapters.postgres.connection import Server, Session
 from flowpipe.adapters.postgres.options import Options
