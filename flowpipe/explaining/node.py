@@ -32,7 +32,7 @@ def explain(bound: Bound, name: str, around: Surroundings) -> Explanation:
                 ("says", [line for line in inspect.cleandoc(node.doc).splitlines() if line] if node.doc else None),
                 ("takes", [_taken(bound, parameter, around) for parameter in node.inputs]),
                 ("runs", _fan_out(node)),
-                ("used by", list(bound.graph.consumers(name))),
+                ("used by", ", ".join(bound.graph.consumers(name)) or None),
                 (
                     "written as",
                     [f"dataset {write.dataset.name}, mode: {write.dataset.config.mode}" for write in writes],
