@@ -23,8 +23,8 @@ SHOP = {
           lake: {adapter: delta, url: "s3://${env:NO_SUCH_BUCKET}/lake", options: {secret: "${env:NO_SUCH_SECRET}"}}
           base: {adapter: duckdb, database: data/base.duckdb}
           crm: {adapter: postgres, dsn: "${env:NO_SUCH_DSN}", schema: crm, breaker: {failures: 1}}
-          far: {adapter: files, url: "${file:/no/such/secret}"}
-        executor: {type: ray, address: "${env:NO_SUCH_CLUSTER}"}
+          far: {adapter: files, url: "${env:NO_SUCH_FAR}"}
+        executor: {type: ray, address: "ray://${env:NO_SUCH_HOST}:10001"}
         scratch: lake
         """,
     "conf/catalog.yml": """
