@@ -22,12 +22,8 @@ HOMES = {
     "botocore": ["flowpipe.objectstore"],
     "cloudpickle": ["flowpipe.errand", "flowpipe.executors.travelling", "flowpipe.executors.values"],
     "deltalake": ["flowpipe.adapters.delta"],
-    "duckdb": [
-        "flowpipe.adapters.duckdb",
-        "flowpipe.frames",  # a DuckDB relation is one of the frames
-        "flowpipe.query",
-        "flowpipe.sampledata",  # a sample is a DuckDB file
-    ],
+    # a DuckDB relation is one of the frames, and a sample is a DuckDB file
+    "duckdb": ["flowpipe.adapters.duckdb", "flowpipe.frames", "flowpipe.query", "flowpipe.sampledata"],
     "dask": ["flowpipe.executors.dask"],
     "distributed": ["flowpipe.executors.dask"],
     "filelock": ["flowpipe.liveness", "flowpipe.run"],
