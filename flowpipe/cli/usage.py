@@ -17,7 +17,7 @@ def told(error: TyperException) -> UsageError | None:
     text = found.format_message().strip()
     if text.startswith("Usage:"):
         return None
-    name = call.info_name if call and call.parent else ""
+    name = _path(call)
     see = f"flowpipe {name or 'COMMAND'} --help shows what it takes"
     if call and text.startswith("No such option"):
         return UsageError.of([_option(found.option_name, name, call.command)])
@@ -25,9 +25,15 @@ def told(error: TyperException) -> UsageError | None:
         return UsageError.of([unknown("command", match[1], call.command.commands)])
     if match := re.match(r"Got unexpected extra argument\S* \((.*)\)", text):
         text = f'{name} takes no argument "{match[1]}"'
-    elif flag := getattr(getattr(found, "param", None), "opts", None):
-        text = f"{flag[0]}: {_sentence(found.message)}"
+    elif parameter := getattr(found, "param", None):
+        missing = f"an argument is missing: {(parameter.metavar or parameter.name).upper()}"
+        text = f"{parameter.opts[0]}: {_sentence(found.message)}" if found.message else missing
     return UsageError(_sentence(text), hint=see)
+
+
+def _path(call: Any) -> str:
+    """The command as it is typed, without `flowpipe`."""
+    return f"{_path(call.parent)} {call.info_name}".strip() if call and call.parent else ""
 
 
 def _option(option: str, name: str, command: Any) -> Problem:
@@ -36,7 +42,8 @@ def _option(option: str, name: str, command: Any) -> Problem:
         of = [key for key, each in command.commands.items() if option in _options(each)]
         if of:
             first = "run" if "run" in of else of[0]
-            return Problem(f"{option} stands before the command", None, f"write it behind: flowpipe {first} {option}")
+            behind = f"write it behind: flowpipe {f'{name} {first}'.lstrip()} {option}"
+            return Problem(f"{option} stands before the command", None, behind)
     kind = f"option of {name}:" if name else "option"
     known = {each.removeprefix("--") for each in _options(command)}
     close = nearest(option.lstrip("-"), known)
