@@ -274,7 +274,8 @@ def test_a_failing_node(project: ProjectFolder) -> None:
         1,
         (
             "error: pipelines/double.py:8: node doubled failed when its rows were computed: ColumnNotFoundError: "
-            'unable to find column "m"; valid columns: ["n"]\n'
+            'unable to find column "m"; valid columns: ["n"] (in select)\n'
+            "  hint: look at what it is made of: flowpipe run --select numbers\n"
         ),
     )
 

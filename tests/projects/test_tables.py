@@ -163,9 +163,9 @@ def test_merge(empty_project: Make, store: str) -> None:
     assert command.code == 3
     again = "  hint: nothing was published; mend the data or its schema and run again"
     assert command.err.splitlines() == [
-        "error: dataset out (node out): key id, part is NULL, as in id=None, part='a'; id=7, part=None",
+        "error: pipelines/same.py:4: dataset out (node out): key id, part is NULL, as in id=None, part='a'; id=7, part=None",
         again,
-        "error: dataset out (node out): key id, part is not unique, as in id=8, part='a'",
+        "error: pipelines/same.py:4: dataset out (node out): key id, part is not unique, as in id=8, part='a'",
         again,
     ]
     assert table(project, store).rows() == merged
