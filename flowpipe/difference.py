@@ -209,9 +209,11 @@ def _type_of_both(old: pl.DataType, new: pl.DataType) -> pl.DataType | None:
     """
     if old == new:
         return new
+    if old.is_nested() != new.is_nested():
+        return None
     try:
         empty = [pl.LazyFrame(schema={"": dtype}) for dtype in (old, new)]
         found = pl.concat(empty, how="vertical_relaxed").collect_schema()[""]
     except pl.exceptions.PolarsError:
         found = pl.String()
-    return found if found != pl.String or not (old.is_nested() or new.is_nested()) else None
+    return None if old.is_nested() and not found.is_nested() else found

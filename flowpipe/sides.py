@@ -91,8 +91,15 @@ def of_versions(source: Source, versions: tuple[str, str]) -> tuple[Side, Side]:
     Raises:
         UsageError: the store keeps no versions, or not these.
     """
-    known = {version.version: version for version in _store(source).versions(source.dataset)}
-    old, new = (known.get(version, Version(version)) for version in versions)
+    known = {name: Version(name) for name in versions}
+    missing = set(versions)
+    for version in _store(source).versions(source.dataset):
+        if version.version in missing:
+            known[version.version] = version
+            missing.remove(version.version)
+        if not missing:
+            break  # each older one is a file to read
+    old, new = (known[name] for name in versions)
     return _side(source, old), _side(source, new)
 
 

@@ -1,6 +1,7 @@
 """Commands that look at data: a dataset, a query over several, and what changed."""
 
 # Annotations are no texts here: Typer would compile each of every command at every start.
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -138,8 +139,6 @@ def diff(
 
     Example: flowpipe diff daily_delays --between 20261124 last --partition 2013-02
     """
-    from contextlib import ExitStack
-
     from flowpipe import contrast, looking, memory, sides, terminal
     from flowpipe.project import Project
 
@@ -149,15 +148,14 @@ def diff(
         with ExitStack() as opened:
             source = opened.enter_context(looking.opened(found.configuration, found.catalog)).source(dataset, partition)
             if with_profile:
-                other = Project.load(project, profile=with_profile)
-                look = opened.enter_context(looking.opened(other.configuration, other.catalog))
-                pair = sides.of_profiles(source, look.source(dataset, partition))
+                there = Project.load(project, profile=with_profile)
+                other = opened.enter_context(looking.opened(there.configuration, there.catalog))
+                pair = sides.of_profiles(source, other.source(dataset, partition))
             elif between:
                 pair = sides.of_runs(source, between)
             else:
                 pair = sides.of_versions(source, versions) if versions else sides.of_last_run(source)
-            columns = None if key is None else [name.strip() for name in key.split(",") if name.strip()]
-            compared = sides.contrast(source, pair, columns, head)
+            compared = sides.contrast(source, pair, _columns(key), head)
     finally:
         memory.tidy()
     if as_json:
@@ -166,6 +164,10 @@ def diff(
         contrast.show(compared)
     if exit_code and compared.difference:
         raise typer.Exit(1)
+
+
+def _columns(key: str | None) -> list[str] | None:
+    return None if key is None else [name.strip() for name in key.split(",") if name.strip()]
 
 
 def _one_of(**given: object) -> None:
