@@ -70,6 +70,8 @@ def dataset(found: Configuration, asked: Dataset) -> Addition:
         grain = {"every": every} | ({"column": column} if column else {})
     table = asked.table or (None if asked.path or is_files(found, asked.store) else asked.name)
     keys: dict[str, Any] = {"store": asked.store, "path": asked.path, "table": table, "mode": asked.mode}
+    if asked.path and asked.path.endswith((".csv", ".csv.gz")):
+        keys["options"] = {"try_parse_dates": True}  # else nothing in it can be cut by month
     keys |= {"key": list(asked.key), "partition": grain, "schema": asked.schema}
     _raise(problems)
     return Addition(datasets={asked.name: {key: value for key, value in keys.items() if value}}, profile=found.profile)
@@ -88,7 +90,7 @@ def pipeline(found: Configuration, asked: Pipeline) -> Addition:
     is_new = asked.writes not in found.catalog
     needs = {"--reads DATASET": not asked.reads, "--store STORE": is_new and not asked.store}
     needs |= {f"--start {partition_example(asked.every)}": bool(asked.every) and not asked.start}
-    needs |= {"--column COLUMN": is_new and needs_column(found, asked)}
+    needs |= {"--column COLUMN": needs_column(found, asked)}
     problems = [*_missing("pipeline", asked.name, needs), *adding.name_problems("NAME", asked.name)]
     problems += adding.name_problems("--writes", asked.writes) if asked.writes != asked.name else ()
     problems += adding.existing(found, files)
@@ -141,7 +143,8 @@ def partition_example(every: str | None) -> str:
 
 def needs_column(found: Configuration, asked: Pipeline) -> bool:
     """Whether it must be said which column of a new dataset tells a row's window; files are told apart by name."""
-    return bool(asked.every and asked.store and not is_files(found, asked.store) and not _column(found, asked))
+    is_new_table = asked.writes not in found.catalog and asked.store and not is_files(found, asked.store)
+    return bool(asked.every and is_new_table and not _column(found, asked))
 
 
 def _missing(kind: str, name: str, needs: Mapping[str, bool]) -> Iterator[Problem]:

@@ -17,7 +17,7 @@ from flowpipe.catalog import Catalog
 from flowpipe.cleaning import of_dead_runs
 from flowpipe.config import Configuration
 from flowpipe.errors import ConfigError, FlowpipeError, Problem, UsageError, redact
-from flowpipe.findings import Finding, failed, of_problem, tried
+from flowpipe.findings import Finding, failed, guarded, of_problem, tried
 from flowpipe.history import RunRow
 from flowpipe.intents import Intents
 from flowpipe.interpolation import variables
@@ -88,15 +88,15 @@ class _Examination:
     catalog: Catalog
 
     def findings(self, disks: dict[str, Path]) -> Iterator[Finding]:
-        configuration = self.configuration
-        yield from self._environment()
-        yield from self._pipelines()
-        state = profile_state(configuration.root, configuration.profile)
-        yield replace(probing.writing(state, f".flowpipe/{configuration.profile}"), what="state folder")
-        yield self._lock(state)
-        yield from self._left(state)
-        yield from self._breakers()
-        yield from machine.disks(disks | dict(self._folders()))
+        name = self.configuration.profile
+        state = profile_state(self.configuration.root, name)
+        yield from guarded("environment", self._environment)
+        yield from guarded("configuration", self._pipelines)
+        yield replace(probing.writing(state, f".flowpipe/{name}"), what="state folder")
+        yield from guarded("lock", partial(self._lock, state))
+        yield from guarded("unfinished", partial(self._left, state))
+        yield from guarded("breakers", self._breakers)
+        yield from guarded("disk", lambda: machine.disks(disks | dict(self._folders())))
         yield from side_by_side([*self._stores(), self._executor()])
 
     def _environment(self) -> Iterator[Finding]:
@@ -120,32 +120,24 @@ class _Examination:
             text = f"{counted(len(bound), 'pipeline')}, {counted(len(configuration.catalog), 'dataset')}"
             yield Finding("configuration", "ok", f"{text}, profile {configuration.profile}")
 
-    def _lock(self, state: Path) -> Finding:
+    def _lock(self, state: Path) -> Iterator[Finding]:
         """Whether a run could start now."""
-
-        def look() -> str:
-            return "free" if is_free(state / "lock") else ""
-
-        found = tried("lock", look, "let this user write there")
-        if found.text:
-            return found
+        if is_free(state / "lock"):
+            yield Finding("lock", "ok", "free")
+            return
         with Ledger(ledger_path(self.configuration.root)) as ledger:
             ledger.sweep()
             runs = [run for run in ledger.runs() if run.outcome is None and run.profile == self.configuration.profile]
         if not runs:
-            return Finding("lock", "note", "held by a process that is no run, as `flowpipe maintain` or `clean`")
-        run = runs[0]
-        since = f"{run.started_at.astimezone():%H:%M:%S} ({ago(run.started_at)})"
-        command = f": flowpipe {run.command}" if run.command else ""
-        return Finding("lock", "note", f"held by run {run.run}, process {run.pid}, since {since}{command}")
+            yield Finding("lock", "note", "held by a process that is no run, as `flowpipe maintain` or `clean`")
+        for run in runs[:1]:
+            since = f"{run.started_at.astimezone():%H:%M:%S} ({ago(run.started_at)})"
+            command = f": flowpipe {run.command}" if run.command else ""
+            yield Finding("lock", "note", f"held by run {run.run}, process {run.pid}, since {since}{command}")
 
     def _left(self, state: Path) -> Iterator[Finding]:
         """What runs that were killed have left to the next one."""
-        try:
-            decided = [f"{intent.pipeline} {intent.slice}" for intent in Intents(state / "intents").live(self.catalog)]
-        except Exception as error:  # noqa: BLE001 - a manifest may be of another flowpipe's, or torn
-            yield failed("unfinished", error, f"look at the files in {state / 'intents'}")
-            return
+        decided = [f"{intent.pipeline} {intent.slice}" for intent in Intents(state / "intents").live(self.catalog)]
         if decided:
             text = f"{counted(len(decided), 'step')} decided but not published: {', '.join(decided[:5])}"
             yield Finding("unfinished", "note", f"{text}; the next run publishes first")

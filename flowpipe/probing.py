@@ -50,7 +50,7 @@ def writing(path: Path, shown: str) -> Finding:
 
 def _listed(path: Path, shown: str, *, written: bool) -> str:
     if path.is_dir():
-        return f"{shown}, {_counted(sum(1 for _ in os.scandir(path)))}"
+        return f"{shown}, {_counted(sum(not each.name.startswith(_PREFIX) for each in path.iterdir()))}"
     if path.exists():
         raise FlowpipeError(f"{shown} is a file, not a folder", hint=_URL)
     if not written:
@@ -93,7 +93,8 @@ def _remote(url: str, settings: Mapping[str, Any], *, written: bool) -> Iterator
             yield from _server(fs, path)
         yield Finding("read", "ok", _objects(fs, path)) if is_s3 else _entries(fs, path, url)
     except Exception as error:  # noqa: BLE001 - whatever a library of a store raises
-        yield _refused("read", error)
+        found = _refused("read", error)
+        yield found if is_s3 else replace(found, hint="look at the store's `url`, and whether its server runs")
         return
     if written:
         yield _put(fs, path)

@@ -92,8 +92,9 @@ def name_of(folder: Path) -> str:
 
 
 def _project_at(folder: Path) -> Path | None:
+    existing = next(each for each in (folder, *folder.parents) if each.exists())
     try:
-        return find_root(folder)
+        return find_root(existing)
     except UsageError:
         return None
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flowpipe.cli.options import Profile, ProjectFolder
+from flowpipe.cli.options import Profile, ProjectFolder, known
 
 if TYPE_CHECKING:
     from flowpipe.adding import Addition
+    from flowpipe.additions import Pipeline
     from flowpipe.config import Configuration
 
 app = typer.Typer(
@@ -26,10 +27,15 @@ Store = Annotated[str | None, typer.Option("--store", help="A store of the profi
 
 @app.command()
 def pipeline(
-    name: Annotated[str, typer.Argument(help="What it is called.")],
-    reads: Annotated[str | None, typer.Option("--reads", help="A dataset of the catalog.")] = None,
+    name: Annotated[str, typer.Argument(help="What it is called.", metavar="NAME")],
+    reads: Annotated[
+        str | None, typer.Option("--reads", help="A dataset of the catalog.", autocompletion=known("datasets"))
+    ] = None,
     writes: Annotated[
-        str | None, typer.Option("--writes", help="The dataset it publishes, new or not; NAME if absent.")
+        str | None,
+        typer.Option(
+            "--writes", help="The dataset it publishes, new or not; NAME if absent.", autocompletion=known("datasets")
+        ),
     ] = None,
     store: Annotated[str | None, typer.Option("--store", help="Where the dataset is kept, if it is new.")] = None,
     every: Annotated[str | None, typer.Option("--every", help="Run by day, month or year.")] = None,
@@ -48,31 +54,42 @@ def pipeline(
     from flowpipe import additions
     from flowpipe.terminal import line
 
-    found, can_ask = _found(project, profile), _can_ask()
-    if can_ask:
-        reads = reads or _one_of("It reads the dataset", found.catalog)
-        writes = writes or typer.prompt("It writes the dataset", default=name)
-        if writes not in found.catalog:
-            store = store or _one_of(f"{writes} is new: it is kept in the store", found.stores)
-        if not every and typer.confirm("Does it run once for each day, month or year?", default=False):
-            every = _one_of("Which", additions.GRAINS)
-        if every and not start:
-            start = typer.prompt(f"The first {every}, like {additions.partition_example(every)}")
+    found = _found(project, profile)
     asked = additions.Pipeline(name, writes or name, reads, store, every, start, end, column)
-    if can_ask and additions.needs_column(found, asked):
-        column = typer.prompt(f"The column of {asked.writes} that tells the {every} of a row")
-        asked = replace(asked, column=column)
+    if _can_ask():
+        asked = _answered(found, asked, is_named=writes is not None)
     _add(found, additions.pipeline(found, asked))
     line()
     line("next:")
-    look = f"flowpipe run --select {asked.writes}" + (f" --partition {start}" if start else "")
+    look = f"flowpipe run --select {asked.writes}" + (f" --partition {asked.start}" if asked.start else "")
     for command, what in ((look, "looks at its rows, publishes nothing"), (f"flowpipe run {name}", "publishes them")):
         line((f"  {command:<{len(look) + 2}}", "bold"), f"# {what}")
 
 
+def _answered(found: "Configuration", asked: "Pipeline", *, is_named: bool) -> "Pipeline":
+    """A pipeline with what is missing; who has given no flag that is needed is asked for the others, too."""
+    from flowpipe import additions
+
+    if not asked.reads:
+        asked = replace(asked, reads=_one_of("It reads the dataset", found.catalog))
+        if not is_named:
+            asked = replace(asked, writes=typer.prompt("It writes the dataset", default=asked.name))
+        if not asked.every and typer.confirm("Does it run once for each day, month or year?", default=False):
+            asked = replace(asked, every=_one_of("Which", additions.GRAINS))
+    if asked.every and not asked.start:
+        first = f"The first {asked.every}, like {additions.partition_example(asked.every)}"
+        asked = replace(asked, start=typer.prompt(first))
+    if asked.writes not in found.catalog and not asked.store:
+        asked = replace(asked, store=_one_of(f"{asked.writes} is new: it is kept in the store", found.stores))
+    if additions.needs_column(found, asked):
+        column = f"The column of {asked.writes} that tells the {asked.every} of a row"
+        asked = replace(asked, column=typer.prompt(column))
+    return asked
+
+
 @app.command()
 def dataset(
-    name: Annotated[str, typer.Argument(help="What it is called: the name that functions use.")],
+    name: Annotated[str, typer.Argument(help="What it is called: the name that functions use.", metavar="NAME")],
     store: Store = None,
     path: Annotated[
         str | None, typer.Option("--path", help="In a store of files: visits.csv, or visits/*.csv.")
@@ -92,13 +109,12 @@ def dataset(
     from flowpipe import additions
 
     found = _found(project, profile)
-    if _can_ask():
-        store = store or _one_of("It is kept in the store", found.stores)
-        if not path and not table:
-            if additions.is_files(found, store):
-                path = typer.prompt("Its path there", default=f"{name}.parquet")
-            else:
-                table = typer.prompt("Its table there", default=name)
+    if _can_ask() and not store:
+        store = _one_of("It is kept in the store", found.stores)
+        if not path and not table and not additions.is_files(found, store):
+            table = typer.prompt("Its table there", default=name)
+    if _can_ask() and not path and not table and additions.is_files(found, store):
+        path = typer.prompt("Its path there", default=f"{name}.parquet")
     keys = [each for text in key or () for each in text.split(",")]
     asked = additions.Dataset(name, store, path, table, mode, keys, partition, schema)
     _add(found, additions.dataset(found, asked))
@@ -106,9 +122,14 @@ def dataset(
 
 @app.command()
 def profile(
-    name: Annotated[str, typer.Argument(help="What it is called.")],
+    name: Annotated[str, typer.Argument(help="What it is called.", metavar="NAME")],
     extends: Annotated[
-        str | None, typer.Option("--extends", help="The profile it is laid over; the project's own if absent.")
+        str | None,
+        typer.Option(
+            "--extends",
+            help="The profile it is laid over; the project's own if absent.",
+            autocompletion=known("profiles"),
+        ),
     ] = None,
     executor: Annotated[
         str | None,

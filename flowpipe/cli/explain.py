@@ -6,11 +6,18 @@ from typing import Annotated
 
 import typer
 
-from flowpipe.cli.options import Json, Profile, ProjectFolder, Sets
+from flowpipe.cli.options import Json, Profile, ProjectFolder, Sets, known
 
 
 def explain(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A dataset, node or pipeline; an exit code or error.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="A dataset, node or pipeline; an exit code or error.",
+            autocompletion=known("everything"),
+        ),
+    ],
     project: ProjectFolder = Path(),
     profile: Profile = None,
     sets: Sets = None,

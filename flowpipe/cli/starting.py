@@ -9,12 +9,21 @@ import typer
 _SHOWN = 5
 
 
+def _templates() -> list[str]:
+    from flowpipe.starting import TEMPLATES
+
+    return list(TEMPLATES)
+
+
 def init(
     folder: Annotated[
         Path, typer.Argument(help="Where; the folder gives the project its name.", metavar="[DIR]")
     ] = Path(),
     template: Annotated[
-        str, typer.Option("--template", "-t", help="What to begin with: minimal, medallion or sql-sources.")
+        str,
+        typer.Option(
+            "--template", "-t", help="What to begin with: minimal, medallion or sql-sources.", autocompletion=_templates
+        ),
     ] = "minimal",
 ) -> None:
     """Make a project with sample data that runs at once; writes over nothing.

@@ -87,12 +87,9 @@ def _settings(bound: Bound, name: str) -> Iterator[str]:
     if settings.timeout is not None:
         yield f"timeout: {seconds(settings.timeout)} for each attempt"
     if settings.takes != ONE_CPU:
-        takes = {
-            "cpus": f"{settings.takes.cpus:g}",
-            "memory": size(settings.takes.memory),
-            "gpus": f"{settings.takes.gpus:g}",
-        }
-        yield f"resources: {pairs(takes)}"
+        takes = settings.takes
+        told = {"cpus": f"{takes.cpus:g}", "memory": takes.memory and size(takes.memory), "gpus": takes.gpus}
+        yield f"resources: {pairs({name: amount for name, amount in told.items() if amount})}"
     if name in bound.checkpoints:
         yield "checkpoint: its frame is kept, a run that finds it does not compute it again"
     if name in bound.config.nodes and bound.config.nodes[name].always:

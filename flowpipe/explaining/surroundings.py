@@ -58,8 +58,8 @@ class Surroundings:
             for choice in chosen(step):
                 key = choice.action, "; ".join(choice.reasons)
                 grouped.setdefault(key, []).append(str(step.slice))
-        grouped = {key: list(dict.fromkeys(slices)) for key, slices in grouped.items()}
-        return tuple(_reason(key, slices, len(steps)) for key, slices in grouped.items()) or ("no slice is due yet",)
+        told = sorted(grouped.items(), key=lambda item: ("run", "ask", "skip").index(item[0][0]))
+        return tuple(_reason(key, list(dict.fromkeys(slices)), len(steps)) for key, slices in told) or ("no slice yet",)
 
 
 def _reason(key: tuple[str, str], slices: Sequence[str], of: int) -> str:

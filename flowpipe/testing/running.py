@@ -15,8 +15,8 @@ from flowpipe.extras import missing
 from flowpipe.roots import find_root
 
 INSTALL = 'pip install "flowpipe-etl[testing]"'
-# Of the entry point of the plug-in, where pytest runs inside of a command that has imported flowpipe already.
-_QUIET = "ignore:Module already imported so cannot be rewritten:pytest.PytestAssertRewriteWarning"
+# Pytest would rewrite the assertions of every package that has a plug-in; this one runs already, and needs it not.
+_QUIET = "ignore:Module already imported so cannot be rewritten; flowpipe:pytest.PytestAssertRewriteWarning"
 _PATTERNS = ("test_*.py", "*_test.py", "test_*.yml")
 
 

@@ -59,6 +59,8 @@ def _taking_rows(project: Project, dataset: Dataset) -> Dataset:
     """
     config, problems = dataset.config, []
     path = config.path and config.path.replace("**/", "").translate(_GLOBS)
+    if path and path.endswith("/") and config.partition is None:
+        path += f"given.{config.format}"
     for change in ("replace", "add", "strict"):  # as far as the adapter goes, so that other columns may come, too
         taking: dict[str, Any] = {"mode": "overwrite", "schema_change": change, "after_publish": [], "swap": False}
         found = dataclasses.replace(dataset, config=config.model_copy(update={**taking, "path": path}))

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import polars as pl
 import pytest
@@ -215,27 +216,31 @@ def another_table(world: World) -> Iterator[None]:
     yield
 
 
-def as_nobody(world: World) -> None:
-    """A process of its own that has no more rights than the files give."""
+@contextmanager
+def as_nobody(world: World) -> Iterator[None]:
+    """A process of its own that has no more rights than the files give; pytest's folders are closed to all but root."""
     world.own_process = True
-    if os.geteuid() == 0:
-        world.prefix = ["setpriv", "--reuid=65534", "--clear-groups"]
+    if os.geteuid() != 0:
+        yield
+        return
+    with TemporaryDirectory(prefix="flowpipe-mistake-") as folder:
+        Path(folder).chmod(0o755)
+        world.project = Path(shutil.copytree(world.project, Path(folder) / "shop"))
         subprocess.run(["chown", "-R", "65534", str(world.project)], check=True)
-        for folder in (world.project, *world.project.parents):
-            if folder.stat().st_uid == 0 and folder != Path("/tmp"):
-                folder.chmod(folder.stat().st_mode | 0o055)
+        world.prefix = ["setpriv", "--reuid=65534", "--clear-groups"]
+        yield
 
 
 @given("data/lake may not be written")
 def read_only_store(world: World) -> Iterator[None]:
-    as_nobody(world)
-    yield from read_only(world.project / "data/lake")
+    with as_nobody(world):
+        yield from read_only(world.project / "data/lake")
 
 
 @given("the project may not be written")
 def read_only_project(world: World) -> Iterator[None]:
-    as_nobody(world)
-    yield from read_only(world.project)
+    with as_nobody(world):
+        yield from read_only(world.project)
 
 
 def read_only(folder: Path) -> Iterator[None]:
@@ -250,11 +255,11 @@ def read_only(folder: Path) -> Iterator[None]:
 
 @given("orders.csv may not be read")
 def unreadable(world: World) -> Iterator[None]:
-    as_nobody(world)
-    path = world.project / "data/landing/orders.csv"
-    path.chmod(0)
-    yield
-    path.chmod(0o644)
+    with as_nobody(world):
+        path = world.project / "data/landing/orders.csv"
+        path.chmod(0)
+        yield
+        path.chmod(0o644)
 
 
 @given("the disk of the lake is full")

@@ -63,10 +63,10 @@ def test_a_mistake_is_told(
         world = World(project, request)
         for what in mistake.given:
             stack.enter_context(GIVEN[what](world))
-        before = contents(project / "data")
+        before = contents(world.project / "data")
         seen = flowpipe(mistake, world, monkeypatch, capfd)
-        after = contents(project / "data")
-    err = normal(seen.err, project.parent)
+        after = contents(world.project / "data")
+    err = normal(seen.err, world.project.parent)
     if os.environ.get("REWRITE"):
         mistake.rewrite(err, seen.code)
     else:
@@ -84,7 +84,8 @@ def flowpipe(
     arguments = shlex.split(mistake.command)
     if world.own_process:
         command = [*world.prefix, sys.executable, "-m", "flowpipe", *arguments]
-        done = subprocess.run(command, env=os.environ | world.environment, capture_output=True, text=True, check=False)
+        environment = os.environ | world.environment
+        done = subprocess.run(command, cwd=world.project, env=environment, capture_output=True, text=True, check=False)
         return Finished(done.returncode, done.stdout, done.stderr)
     for name, value in world.environment.items():
         monkeypatch.setenv(name, value)

@@ -15,10 +15,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import psycopg
 import pytest
+from filelock import FileLock
 
 from flowpipe import health
 from flowpipe.cli import run_command
@@ -196,7 +200,7 @@ def test_a_broken_configuration_keeps_nothing_else_from_being_looked_at(doctor: 
 def test_a_profile_that_is_not_there(doctor: Doctor) -> None:
     assert doctor.failures("--profile", "prod") == [
         'FAIL configuration unknown profile "prod"',
-        "hint: known: dev",
+        "hint: known: dev; or write conf/profiles/prod.yml",
     ]
 
 
@@ -349,6 +353,23 @@ def test_a_postgres_role_that_may_only_read(doctor: Doctor, postgres_server: ser
     ]
 
 
+def test_a_wrong_password(doctor: Doctor, postgres_server: servers.PostgresServer) -> None:
+    with psycopg.connect(postgres_server.dsn) as connection:
+        connection.execute("CREATE ROLE doctor_locked LOGIN PASSWORD 'right-password'")
+        ((file,),) = connection.execute("SHOW hba_file").fetchall()
+        rules = Path(file)
+        rules.write_text(f"local all doctor_locked scram-sha-256\n{rules.read_text()}")
+        connection.execute("SELECT pg_reload_conf()")
+    dsn = f"host={postgres_server.folder} dbname=postgres user=doctor_locked password=wrong-password"
+    told = postgres(doctor, dsn).failures()
+    server = 'connection failed: connection to server on socket "FOLDER/.s.PGSQL.5432" failed'
+    refused = 'FATAL: password authentication failed for user "doctor_locked"'
+    assert [line.replace(str(postgres_server.folder), "FOLDER") for line in told] == [
+        f"FAIL base: server database postgres on FOLDER: {server}: {refused}",
+        "hint: does the server run, and are the store's host, port, user and password right?",
+    ]
+
+
 def test_a_postgres_that_does_not_answer(doctor: Doctor) -> None:
     told = postgres(doctor, "postgresql://me:hunter22@127.0.0.1:9/db").failures()
     server = 'connection failed: connection to server at "VERSION", port 9 failed: Connection refused'
@@ -440,6 +461,26 @@ def test_what_is_wrong_with_an_s3_store(s3: Callable[..., Doctor], s3_server: se
     ]
 
 
+class Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Nothing: what the command prints is looked at."""
+
+
+def test_a_server_of_files_is_only_read(doctor: Doctor) -> None:
+    answer = partial(Silent, directory=doctor.project.path / "data")
+    with ThreadingHTTPServer(("127.0.0.1", 0), answer) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        place = f"http://127.0.0.1:{server.server_port}"
+        store(doctor, "{adapter: files, url: out}", "path: doubled.csv")
+        profile = f"stores:\n  here: {{adapter: files, url: '{place}'}}\n  base: {{adapter: files, url: out}}\n"
+        doctor.project.write({"conf/profiles/dev.yml": profile})
+        assert [line for line in doctor.lines() if "here: " in line] == [f"ok here: read {masked(place)}, 1 entry"]
+        server.shutdown()
+    (told, hint) = doctor.failures()
+    assert told.startswith("FAIL here: read Cannot connect to host")
+    assert hint == "hint: look at the store's `url`, and whether its server runs"
+
+
 # Runs, the ledger, breakers, clusters
 
 
@@ -447,7 +488,8 @@ def test_a_run_at_work(doctor: Doctor) -> None:
     doctor.project.write(WAITING)
     with running(doctor.project, "node", "run", "double", "--set", "params.factor=3") as process:
         (told,) = doctor.failures()
-        since = r"note lock held by run RUN, process PID, since \d\d:\d\d:\d\d \(\d.* ago\): flowpipe run double .*"
+        since = r"since \d\d:\d\d:\d\d \((just now|\d.* ago)\): flowpipe run double .*"
+        since = f"note lock held by run RUN, process PID, {since}"
         assert re.fullmatch(since.replace("PID", str(process.pid)), told), told
         process.kill()
     left = doctor.failures()
@@ -455,6 +497,23 @@ def test_a_run_at_work(doctor: Doctor) -> None:
         [],
         ["note unfinished SIZE that killed runs left in dev/scratch; the next run, or `flowpipe clean`, removes it"],
     )
+
+
+def test_a_look_that_fails_keeps_no_other_from_being_taken(doctor: Doctor) -> None:
+    ledger = doctor.project.path / ".flowpipe/ledger.db"
+    doctor.project.write({".flowpipe/ledger.db": "this is no ledger at all\n" * 100, ".flowpipe/dev/lock": ""})
+    doctor.project.write({".flowpipe/dev/intents/torn.json": "torn"})
+    damaged = [f"{ledger}: the run ledger is damaged", "hint: delete the file: it is only history"]
+    with FileLock(doctor.project.path / ".flowpipe/dev/lock"):
+        assert doctor.failures() == [
+            f"FAIL ledger {damaged[0]}",
+            damaged[1],
+            f"FAIL lock {damaged[0]}",
+            damaged[1],
+            "FAIL unfinished JSONDecodeError: Expecting value: line 1 column 1 (char 0)",
+            "hint: if this line does not tell what to mend, report it",
+        ]
+    assert "ok here: read data, 1 entry" in doctor.lines()
 
 
 def test_a_step_that_is_decided_and_not_published(doctor: Doctor) -> None:

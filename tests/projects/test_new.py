@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from flowpipe.cli import run_command
-from tests.conftest import MINIMAL, ProjectFolder
+from tests.conftest import MINIMAL, ProjectFolder, killed_before_rename
 
 Said = Callable[..., tuple[int, str, str]]
 CATALOG = """\
@@ -180,7 +180,7 @@ def test_a_dataset(said: Said, shop: ProjectFolder) -> None:
     assert said("new", "dataset", "sales", "--store", "base", "--table", "main.sales", *more)[0] == 0
     assert said("new", "dataset", "plain", "--store", "lake")[0] == 0
     assert (shop.path / "conf/catalog.yml").read_text() == CATALOG + (
-        'visits: {store: here, path: "visits/*.csv"}\n'
+        'visits: {store: here, path: "visits/*.csv", options: {try_parse_dates: true}}\n'
         "sales:\n  store: base\n  table: main.sales\n  mode: merge\n  key: [id, day, shop]\n"
         '  partition: {every: month, column: day}\n  schema: "schemas:Sales"\n'
         "plain: {store: lake, table: plain}\n"
@@ -286,6 +286,19 @@ def test_a_project_that_is_wrong_is_told_first(said: Said, shop: ProjectFolder) 
     assert files(shop.path) == before
 
 
+@pytest.mark.parametrize("renamed", [1, 2])
+def test_killed_in_the_middle_the_project_is_whole_and_the_same_command_goes_on(
+    said: Said, shop: ProjectFolder, renamed: int
+) -> None:
+    asked = ["new", "pipeline", "totals", "--reads", "orders", "--store", "lake"]
+    killed_before_rename(renamed + 1, f"from flowpipe.cli import run_command; run_command({asked}, debug=False)")
+    assert said("check")[1].startswith("ok: 1 pipelines, 5 datasets")
+    made = ["pipelines/totals.py", "conf/pipelines/totals.yml"][renamed - 1 :]
+    assert said(*asked)[1].startswith("".join(f"made {path}\n" for path in made) + "\nnext:\n")
+    assert said("check")[1].startswith("ok: 2 pipelines, 5 datasets")
+    assert list(shop.path.rglob("*.flowpipe-new")) == []
+
+
 def on_a_terminal(folder: Path, *arguments: str, answers: list[str]) -> str:
     """What a person sees who types these answers, each when the command waits for one."""
     pid, terminal = pty.fork()
@@ -320,17 +333,17 @@ def _read(terminal: int) -> bytes:
 
 
 def test_asked_on_a_terminal(shop: ProjectFolder) -> None:
-    answers = ["order", "orders", "kept", "lake", "y", "month", "2024-01", "at"]
+    answers = ["order", "orders", "kept", "y", "month", "2024-01", "lake", "at"]
     seen = on_a_terminal(shop.path, "new", "pipeline", "load", "--end", "2024-02", answers=answers)
     assert seen.startswith(
         "It reads the dataset (numbers, doubled, orders, months): order\n"
         'unknown name "order"\n  hint: did you mean "orders"? known: doubled, months, numbers, orders\n'
         "It reads the dataset (numbers, doubled, orders, months): orders\n"
         "It writes the dataset [load]: kept\n"
-        "kept is new: it is kept in the store (here, lake, base): lake\n"
         "Does it run once for each day, month or year? [y/N]: y\n"
         "Which (day, month, year): month\n"
         "The first month, like 2024-01: 2024-01\n"
+        "kept is new: it is kept in the store (here, lake, base): lake\n"
         "The column of kept that tells the month of a row: at\n"
     )
     assert "made conf/pipelines/load.yml" in seen

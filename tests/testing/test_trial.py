@@ -207,7 +207,7 @@ def test_what_else_a_test_may_want(shop: TestProject) -> None:
             "dataset rates: rows without columns",
             "for no rows, write the headings alone: id | amount",
         ),
-        (lambda shop: shop.read("sales"), "dataset sales has no rows yet: there is no ", ""),
+        (lambda shop: shop.read("sales"), "dataset sales is not there yet: ", ""),
         (
             lambda shop: shop.folder("lakee"),
             'unknown store "lakee"',
@@ -311,6 +311,25 @@ def test_an_adapter_of_somebody_elses_that_does(
     trial.write("totals", "name\nx")
     assert trial.read("totals").rows() == [("x",)]
     assert (trial.folder("crm") / "test.sqlite").exists()
+
+
+def test_every_way_in_which_files_are_read_can_be_given(empty_project, tmp_path: Path) -> None:
+    catalog = """
+        one: {store: far, path: one.csv, options: {separator: ";", null_values: "-"}}
+        folder: {store: far, path: folder/, format: csv}
+        glob: {store: far, path: "glob/*/part-?.ndjson"}
+        days: {store: far, path: "days/{partition}.parquet", partition: {every: day, column: day}}
+        """
+    stores = {"conf/profiles/prod.yml": "stores: {far: {adapter: files, url: 's3://nowhere'}}\n"}
+    trial = TestProject.load(empty_project({**SHOP, **stores, "conf/catalog.yml": catalog}).path, tmp_path / "trial")
+    rows = pl.DataFrame({"a": [1, None], "day": [date(2024, 1, 1), date(2024, 1, 2)]})
+    for name in ("one", "folder", "glob", "days"):
+        trial.write(name, rows)
+        assert_frames_equal(trial.read(name), rows, columns=["a"])
+    assert trial.read("days", partition="2024-01-02")["a"].to_list() == [None]
+    assert {path.name for path in trial.folder("far").rglob("*.*") if not path.name.startswith(".")} == {
+        "one.csv", "given.csv", "part-0.ndjson", "2024-01-01.parquet", "2024-01-02.parquet"
+    }  # fmt: skip
 
 
 def test_rows_that_nothing_can_write(empty_project, tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ def imported(project: Path, *arguments: str) -> frozenset[str]:
         ("list", frozenset()),
         ("runs", frozenset()),
         ("explain 3", frozenset()),
+        ("completion bash", frozenset()),
         ("check", GRAPH),
         ("plan", GRAPH),
         ("run", GRAPH),
