@@ -15,6 +15,7 @@ import polars as pl
 
 from flowpipe import terminal
 from flowpipe.errors import FlowpipeError, UsageError
+from flowpipe.stop import interruptibly
 
 Format = Literal["csv", "json", "ndjson", "parquet"]
 _ENDINGS: dict[str, Format] = {
@@ -66,7 +67,7 @@ def _into(output: Path, frame: pl.LazyFrame, form: Format) -> None:
         try:
             if form == "parquet":
                 beside.touch()
-                frame.sink_parquet(beside)
+                interruptibly(lambda: frame.sink_parquet(beside))
             else:
                 with beside.open("w", encoding="utf-8", newline="") as file:
                     file.writelines(_texts(frame, form))
@@ -87,7 +88,7 @@ def _binary(frame: pl.LazyFrame) -> None:
         raise UsageError("Parquet is binary, and this is a terminal", hint=hint)
     with TemporaryDirectory(prefix="flowpipe-") as folder, suppress(BrokenPipeError):
         file = Path(folder) / "rows.parquet"
-        frame.sink_parquet(file)
+        interruptibly(lambda: frame.sink_parquet(file))
         with file.open("rb") as source:
             shutil.copyfileobj(source, sys.stdout.buffer)
         sys.stdout.buffer.flush()
@@ -100,7 +101,8 @@ def _texts(frame: pl.LazyFrame, form: Format) -> Iterator[str]:
     if form == "csv":
         yield frame.head(0).collect().write_csv()
     begun = False
-    for batch in frame.collect_batches(lazy=True) if len(schema) else ():
+    batches = iter(frame.collect_batches(lazy=True) if len(schema) else ())
+    while (batch := interruptibly(lambda: next(batches, None))) is not None:
         if batch.is_empty():
             continue
         if form == "csv":

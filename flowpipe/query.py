@@ -79,6 +79,7 @@ def asked(text: str, find: Callable[[str], Source | None], known: Sequence[str],
             raise
         raise _told(str(error), asked_so_far, columns) from error
     finally:
+        connection.interrupt()  # closing it would wait for a query whose rows nobody waits for any more
         connection.close()
 
 

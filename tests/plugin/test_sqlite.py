@@ -86,6 +86,8 @@ def test_a_project_uses_it_through_the_command(empty_project: Callable[[dict[str
     with sqlite3.connect(project.path / "data/base.sqlite") as database:
         rows = database.execute("SELECT n, twice FROM doubled ORDER BY n").fetchall()
     assert rows == [(1, 2), (2, 4), (3, 6), (4, 8)]
+    shown = project.flowpipe("sql", "from doubled order by n limit 2", "-f", "csv", PYTHONPATH=installed)
+    assert (shown.out, shown.err) == ("n,twice\n1,2\n2,4\n", "")
     without = project.flowpipe("check")
     assert without.code == 2
     assert 'unknown adapter "sqlite"' in without.err

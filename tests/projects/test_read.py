@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -453,6 +455,21 @@ def test_a_reader_may_have_seen_enough(shop: ProjectFolder) -> None:
     )
     done = subprocess.run(command, shell=True, cwd=shop.path, capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout, done.stderr) == ("day,item,sold\n", "")
+
+
+@pytest.mark.parametrize("arguments", [[], ["-f", "csv"]])
+def test_a_signal_ends_it_at_once(shop: ProjectFolder, tmp_path: Path, arguments: list[str]) -> None:
+    query = "select count(*) from items, range(1000000) a, range(1000000) b where a.range % 7 = b.range % 5"
+    command = [sys.executable, "-m", "flowpipe", "sql", query, *arguments]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, cwd=shop.path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        while not list(tmp_path.iterdir()) and process.poll() is None:
+            time.sleep(0.05)
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=30)
+    assert (process.returncode, told.splitlines()[0]) == (130, "error: interrupted; nothing is half published")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_database_gives_only_what_is_looked_at(shop: ProjectFolder) -> None:
