@@ -146,7 +146,7 @@ class DatasetConfig(Model):
     )
     max_deleted: Limit | None = Field(
         None,
-        description='rows (`100`) or share (`"5%"`) that `missing` may take; more fail before anything is published',
+        description="how much `missing` may take; more fail before anything is published",
     )
     track: list[str] = Field(
         [],
@@ -168,9 +168,7 @@ class DatasetConfig(Model):
         description="rows that break the schema: fail publishes nothing, quarantine puts them into NAME__rejected, "
         "warn counts and publishes them",
     )
-    max_invalid: Limit | None = Field(
-        None, description='quarantine, warn: rows (`100`) or share (`"5%"`) that may be invalid'
-    )
+    max_invalid: Limit | None = Field(None, description="quarantine, warn: how many rows may be invalid")
     expect: Expect = Field(Expect(), description="checks of the table as a whole")
     allow_empty: bool = Field(False, description="let zero rows replace some")
     schema_change: Literal["strict", "add", "replace"] = Field(

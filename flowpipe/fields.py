@@ -194,68 +194,71 @@ class RowLimit:
         return invalid <= bound
 
 
-def written(pattern: str, message: str, *examples: str | float, kinds: Sequence[str] = ()) -> WithJsonSchema:
+def written(
+    what: str, pattern: str, message: str, *examples: str | float, kinds: Sequence[str] = (), **rules: Any
+) -> WithJsonSchema:
     """How a text is written that no plain JSON type describes; `kinds` are the types beside text that it may have."""
-    types = {"type": ["string", *kinds] if kinds else "string"}
-    own = {"pattern": f"^(?:{pattern})$", "patternErrorMessage": message, "examples": list(examples)}
-    return WithJsonSchema(types | own | ({"minimum": 0} if kinds else {}))
+    own = {"pattern": f"^(?:{pattern})$", "patternErrorMessage": message, "examples": list(examples), "$comment": what}
+    types = {"type": ["string", *kinds], "minimum": 0} if kinds else {"type": "string"}
+    return WithJsonSchema({**types, **own, **rules})
 
 
-_SOME_ROWS = 'write it like 1000, ">= 1" or "10..500"'
 _A_NAME = "a name is letters, digits and _, and begins with no digit"
+_SOME_ROWS = 'write it like 1000, ">= 1" or "10..500"'
+_SOME_SHARE = 'write 100 for rows, "5%" for a share'
+_SOME_TIME = "write it like 500ms, 1s, 10m, 2h, 3d or 1w"
 _PERCENT = r"0*(?:100(?:\.0+)?|[0-9]{1,2}(?:\.[0-9]+)?)\s*%"
-_A_SHARE = rf"\s*(?:[0-9]+|0?\.[0-9]+|{_PERCENT})\s*"
+_SHARES = rf"\s*(?:[0-9]+|0?\.[0-9]+|{_PERCENT})\s*"
+_WHOLE_OR_SHARE = {"if": {"type": "number", "minimum": 1}, "then": {"type": "integer", "errorMessage": _SOME_SHARE}}
+_DOTTED = rf"{_NAME}(?:\.{_NAME})*"
+_ZONE = r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*"
 
-Name = Annotated[str, AfterValidator(_name), written(_NAME, _A_NAME)]
+Name = Annotated[str, AfterValidator(_name), written("name", _NAME, _A_NAME)]
 DatasetName = Annotated[
-    str, AfterValidator(_dataset_name), written(rf"(?!.*{REJECTED}$){_NAME}", f"{_A_NAME}, and does not end {REJECTED}")
+    str,
+    AfterValidator(_dataset_name),
+    written("name", rf"(?!.*{REJECTED}$){_NAME}", f"{_A_NAME}, and does not end {REJECTED}"),
 ]
-NodeName = Annotated[str, AfterValidator(_node_name), written(rf"{_NAME}(?:\.{_NAME})*", _A_NAME)]
+NodeName = Annotated[str, AfterValidator(_node_name), written("name", _DOTTED, _A_NAME)]
 Duration = Annotated[
     str,
     BeforeValidator(_unit_of_time),
     AfterValidator(_duration),
-    written(DURATION, "write it like 500ms, 1s, 10m, 2h, 3d or 1w", "30s", "10m"),
+    written("duration", DURATION, _SOME_TIME, "30s", "10m"),
 ]
 TimeZone = Annotated[
     str,
     AfterValidator(_time_zone),
-    written(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*", "write it like UTC or Europe/Berlin", "Europe/Berlin"),
+    written("time zone", _ZONE, "write it like UTC or Europe/Berlin", "Europe/Berlin"),
 ]
 Rows = Annotated[
     str | int,
     AfterValidator(_rows),
-    written(
-        rf"\s*(?:{_ROWS}|{_BETWEEN})\s*",
-        'write it like 1000, ">= 1" or "10..500"',
-        ">= 1",
-        "10..500",
-        kinds=["integer"],
-    ),
+    written("rows", rf"\s*(?:{_ROWS}|{_BETWEEN})\s*", _SOME_ROWS, 1000, ">= 1", "10..500", kinds=["integer"]),
 ]
 Freshness = Annotated[
     str,
     AfterValidator(_freshness),
-    written(_FRESHNESS, 'write it like "loaded_at within 2d" (m, h, d, w)', "loaded_at within 2d"),
+    written("freshness", _FRESHNESS, 'write it like "loaded_at within 2d" (m, h, d, w)', "loaded_at within 2d"),
 ]
 Limit = Annotated[
     str | int | float,
     AfterValidator(_limit),
-    written(_A_SHARE, 'write 100 for rows, "5%" for a share', 100, "5%", kinds=["number"]),
+    written("rows or share", _SHARES, _SOME_SHARE, 100, "5%", kinds=["number"], **_WHOLE_OR_SHARE),
 ]
 Bytes = Annotated[
     str,
     BeforeValidator(_unit_of_size),
     AfterValidator(_size),
-    written(_SIZE, "write it like 512MB or 2GB", "512MB", "2GB"),
+    written("size", _SIZE, "write it like 512MB or 2GB", "512MB", "2GB"),
 ]
 DeleteWhen = Annotated[
     str,
     AfterValidator(_condition),
-    written(r"\s*[^=\s][^=]*=[\s\S]*\S[\s\S]*", 'write it like "op = D"', "op = D"),
+    written("condition", r"\s*[^=\s][^=]*=[\s\S]*\S[\s\S]*", 'write it like "op = D"', "op = D"),
 ]
 Reference = Annotated[
     str,
     AfterValidator(_reference),
-    written(rf"{_NAME}(?:\.{_NAME})*:{_NAME}(?:\.{_NAME})*", 'write it like "schemas:Flights"', "schemas:Flights"),
+    written("module:Name", rf"{_DOTTED}:{_DOTTED}", 'write it like "schemas:Flights"', "schemas:Flights"),
 ]

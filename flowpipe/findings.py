@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
@@ -29,7 +29,7 @@ class Finding:
         return replace(self, text=redact(self.text), hint=self.hint and redact(self.hint))
 
 
-def tried(what: str, act: Callable[[], str], hint: str = "run with --debug to see more") -> Finding:
+def tried(what: str, act: Callable[[], str], hint: str | None = None) -> Finding:
     """What comes of an act that tells how it went; whatever it raises is not well, and no reason to stop looking.
 
     >>> tried("read", lambda: "3 tables").outcome, tried("read", lambda: str(1 / 0)).text
@@ -41,8 +41,21 @@ def tried(what: str, act: Callable[[], str], hint: str = "run with --debug to se
         return failed(what, error, hint)
 
 
-def failed(what: str, error: Exception, hint: str) -> Finding:
+def guarded(what: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+    """What is found, one by one; whatever is raised meanwhile is one more finding, the last.
+
+    >>> [found.text for found in guarded("disk", lambda: [][0])]
+    ['IndexError: list index out of range']
+    """
+    try:
+        yield from look()
+    except Exception as error:  # noqa: BLE001 - that is what it guards
+        yield failed(what, error)
+
+
+def failed(what: str, error: Exception, hint: str | None = None) -> Finding:
     """An error as what was found; `hint` is for one that brings none."""
+    hint = hint or "if this line does not tell what to mend, report it"
     if isinstance(error, FlowpipeError):
         return of_problem(what, error.problems[0], hint)
     reason = error.strerror if isinstance(error, OSError) and error.strerror else None

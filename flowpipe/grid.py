@@ -70,6 +70,8 @@ def type_name(dtype: pl.DataType) -> str:
     if isinstance(dtype, pl.Datetime):
         zone = f", {dtype.time_zone}" if dtype.time_zone else ""
         return f"Datetime[{dtype.time_unit}{zone}]"
+    if isinstance(dtype, pl.Decimal):
+        return f"Decimal[{dtype.precision}, {dtype.scale}]"
     return cut(str(dtype))
 
 

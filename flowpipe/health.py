@@ -17,7 +17,7 @@ from flowpipe.catalog import Catalog
 from flowpipe.cleaning import of_dead_runs
 from flowpipe.config import Configuration
 from flowpipe.errors import ConfigError, FlowpipeError, Problem, UsageError, redact
-from flowpipe.findings import Finding, failed, of_problem, tried
+from flowpipe.findings import Finding, failed, guarded, of_problem, tried
 from flowpipe.history import RunRow
 from flowpipe.intents import Intents
 from flowpipe.interpolation import variables
@@ -51,7 +51,7 @@ def examine(start: Path, profile: str | None) -> list[Finding]:
     except ConfigError as error:
         found += [*_problems("configuration", error.problems), *machine.disks(disks)]
     else:
-        secrets |= configuration.secrets
+        secrets |= configuration.secrets - set(_endpoints(offline))
         found += _Examination(configuration, offline, Catalog(configuration)).findings(disks)
     return [each.hidden(lambda text: _USER.sub(r"\1:***@", redact(text, secrets))) for each in found]
 
@@ -71,11 +71,8 @@ def _of_history(root: Path) -> Iterator[Finding]:
             version = ledger.version()
             runs = ledger.runs(1)
         newest = runs[0] if runs else None
-        return (
-            f"version {version}, {'no run' if newest is None else f'newest run {newest.run}'}"
-            if version
-            else "none yet"
-        )
+        told = f"newest run {newest.run}, {ago(newest.started_at)}" if newest else "no run"
+        return f"version {version}, {told}" if version else "no run yet"
 
     yield tried("ledger", look)
     now = datetime.now(UTC)
@@ -91,15 +88,15 @@ class _Examination:
     catalog: Catalog
 
     def findings(self, disks: dict[str, Path]) -> Iterator[Finding]:
-        configuration = self.configuration
-        yield from self._environment()
-        yield from self._pipelines()
-        state = profile_state(configuration.root, configuration.profile)
-        yield replace(probing.writing(state, f".flowpipe/{configuration.profile}"), what="state folder")
-        yield self._lock(state)
-        yield from self._left(state)
-        yield from self._breakers()
-        yield from machine.disks(disks | dict(self._folders()))
+        name = self.configuration.profile
+        state = profile_state(self.configuration.root, name)
+        yield from guarded("environment", self._environment)
+        yield from guarded("configuration", self._pipelines)
+        yield replace(probing.writing(state, f".flowpipe/{name}"), what="state folder")
+        yield from guarded("lock", partial(self._lock, state))
+        yield from guarded("unfinished", partial(self._left, state))
+        yield from guarded("breakers", self._breakers)
+        yield from guarded("disk", lambda: machine.disks(disks | dict(self._folders())))
         yield from side_by_side([*self._stores(), self._executor()])
 
     def _environment(self) -> Iterator[Finding]:
@@ -123,32 +120,24 @@ class _Examination:
             text = f"{counted(len(bound), 'pipeline')}, {counted(len(configuration.catalog), 'dataset')}"
             yield Finding("configuration", "ok", f"{text}, profile {configuration.profile}")
 
-    def _lock(self, state: Path) -> Finding:
+    def _lock(self, state: Path) -> Iterator[Finding]:
         """Whether a run could start now."""
-
-        def look() -> str:
-            return "free" if is_free(state / "lock") else ""
-
-        found = tried("lock", look, "let this user write there")
-        if found.text:
-            return found
+        if is_free(state / "lock"):
+            yield Finding("lock", "ok", "free")
+            return
         with Ledger(ledger_path(self.configuration.root)) as ledger:
             ledger.sweep()
             runs = [run for run in ledger.runs() if run.outcome is None and run.profile == self.configuration.profile]
         if not runs:
-            return Finding("lock", "note", "held by a process that is no run, as `flowpipe maintain` or `clean`")
-        run = runs[0]
-        since = f"{run.started_at.astimezone():%H:%M:%S} ({ago(run.started_at)})"
-        command = f": flowpipe {run.command}" if run.command else ""
-        return Finding("lock", "note", f"held by run {run.run}, process {run.pid}, since {since}{command}")
+            yield Finding("lock", "note", "held by a process that is no run, as `flowpipe maintain` or `clean`")
+        for run in runs[:1]:
+            since = f"{run.started_at.astimezone():%H:%M:%S} ({ago(run.started_at)})"
+            command = f": flowpipe {run.command}" if run.command else ""
+            yield Finding("lock", "note", f"held by run {run.run}, process {run.pid}, since {since}{command}")
 
     def _left(self, state: Path) -> Iterator[Finding]:
         """What runs that were killed have left to the next one."""
-        try:
-            decided = [f"{intent.pipeline} {intent.slice}" for intent in Intents(state / "intents").live(self.catalog)]
-        except Exception as error:  # noqa: BLE001 - a manifest may be of another flowpipe's, or torn
-            yield failed("unfinished", error, f"look at the files in {state / 'intents'}")
-            return
+        decided = [f"{intent.pipeline} {intent.slice}" for intent in Intents(state / "intents").live(self.catalog)]
         if decided:
             text = f"{counted(len(decided), 'step')} decided but not published: {', '.join(decided[:5])}"
             yield Finding("unfinished", "note", f"{text}; the next run publishes first")
@@ -186,15 +175,13 @@ class _Examination:
                 )
 
     def _stores(self) -> Iterator[Look]:
-        configuration = self.configuration
-        written = {
-            configuration.catalog[dataset].store
-            for pipeline in configuration.pipelines.values()
-            for dataset in pipeline.writes.values()
-            if dataset in configuration.catalog
-        } | {configuration.scratch}
-        for name in configuration.stores:
-            yield Look(name, partial(self._store, name, written=name in written), PATIENCE)
+        """All stores; nothing is written to one from which datasets are only read."""
+        catalog, pipelines = self.configuration.catalog, self.configuration.pipelines.values()
+        written = {dataset for pipeline in pipelines for dataset in pipeline.writes.values()}
+        read = {config.store for dataset, config in catalog.items() if dataset not in written}
+        read -= {catalog[dataset].store for dataset in written & catalog.keys()} | {self.configuration.scratch}
+        for name in self.configuration.stores:
+            yield Look(name, partial(self._store, name, written=name not in read), PATIENCE)
 
     def _store(self, name: str, *, written: bool) -> Iterator[Finding]:
         unknown = Finding("", "note", "not opened: see what is wrong with its configuration")
@@ -217,9 +204,7 @@ class _Examination:
         if dataset is None:
             return "made; there is no dataset to ask it for"
         columns = adapter.schema(self.catalog.dataset(dataset))
-        return f"dataset {dataset} " + (
-            "is not there yet" if columns is None else f"has {counted(len(columns), 'column')}"
-        )
+        return f"dataset {dataset}: " + (counted(len(columns), "column") if columns else "not there yet")
 
     def _executor(self) -> Look:
         def look() -> Iterator[Finding]:
@@ -230,6 +215,15 @@ class _Examination:
                 yield tried("", lambda: executors.answer(config, self.configuration), "see the profile's `executor:`")
 
         return Look("executor", look, _CLUSTER_PATIENCE)
+
+
+def _endpoints(offline: Configuration) -> Iterator[str]:
+    """The addresses of servers that stand in the YAML among the options of stores, all else of which is secret."""
+    for store in offline.stores.values():
+        options = (store.model_extra or {}).get("options")
+        for name, value in options.items() if isinstance(options, dict) else ():
+            if "endpoint" in str(name).lower() and isinstance(value, str) and "${" not in value:
+                yield value
 
 
 def _named(value: object) -> Iterator[str]:

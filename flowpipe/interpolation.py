@@ -31,6 +31,15 @@ class Interpolated:
     problems: tuple[Problem, ...]
 
 
+def without(text: str) -> str:
+    """The text with each interpolation left out: what of it is known where nothing is looked up.
+
+    >>> without("s3://${env:BUCKET}/lake")
+    's3:///lake'
+    """
+    return _TOKEN.sub("", text)
+
+
 def interpolate(text: str, where: Where, *, resolve: bool) -> Interpolated:
     """A text with its interpolations replaced; with `resolve=False` only their form is looked at."""
     problems: list[Problem] = []

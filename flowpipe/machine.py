@@ -75,7 +75,9 @@ def disks(places: Mapping[str, Path]) -> Iterator[Finding]:
         shared.setdefault(there.stat().st_dev, (there, []))[1].append(name)
     for there, names in shared.values():
         room = shutil.disk_usage(there)
-        share = room.free / room.total if room.total else 0
+        if not room.total:  # some file systems do not tell
+            continue
+        share = room.free / room.total
         text = f"{size(room.free)} of {size(room.total)} free ({share:.0%}) for {', '.join(names)}"
         if room.free < _LEAST:
             hint = f"make room at {there}: a run needs more than {size(_LEAST)}"

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flowpipe.facts import Explanation, known
+
 _SAFE = "Everything that was published before stays as it was; nothing is half published."
 
 
@@ -212,6 +214,18 @@ def meanings_of(word: str) -> tuple[Meaning, ...]:
         for meaning in MEANINGS
         if word == str(meaning.code) or word.lower() in {name.lower() for name in meaning.names}
     )
+
+
+def explanations(word: str) -> list[Explanation]:
+    """The same in the form of all explanations."""
+    return [
+        Explanation(
+            "error",
+            each.title,
+            known([("means", each.means), ("published", each.published), ("causes", each.causes), ("next", each.mend)]),
+        )
+        for each in meanings_of(word)
+    ]
 
 
 def known_words() -> tuple[str, ...]:

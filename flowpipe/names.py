@@ -38,6 +38,11 @@ def nodes(root: Path) -> list[str]:
     return sorted(name for name in found if not name.startswith("_"))
 
 
+def everything(root: Path) -> list[str]:
+    """What can be explained."""
+    return sorted({*datasets(root), *nodes(root), *pipelines(root)})
+
+
 def partitions(root: Path, of: Collection[str] = ()) -> list[str]:
     """The windows of some pipelines, or of all of them, the latest first."""
     found: set[str] = set()

@@ -73,7 +73,7 @@ def _starts(every: Every) -> dict[str, Any]:
 _WindowText = Annotated[
     str,
     BeforeValidator(_window_text),
-    WithJsonSchema({"type": ["string", "integer"], "minimum": 1, "maximum": 9999}),
+    WithJsonSchema({"$comment": "window", "type": ["string", "integer"], "minimum": 1, "maximum": 9999}),
 ]
 
 

@@ -5,9 +5,11 @@ Nothing is made that was not there, but for that file: a folder that is missing 
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
@@ -17,6 +19,7 @@ from flowpipe import objectstore
 from flowpipe.errors import FlowpipeError
 from flowpipe.findings import Finding, failed, of_clocks, tried
 
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # Hidden, and beside what is being staged, which no reader takes for data.
 _PREFIX = ".flowpipe-probe-"
 _CONTENT = bytes(64 * 1024)  # enough to be refused where a disk is full
@@ -47,7 +50,7 @@ def writing(path: Path, shown: str) -> Finding:
 
 def _listed(path: Path, shown: str, *, written: bool) -> str:
     if path.is_dir():
-        return f"{shown}, {_counted(sum(1 for _ in os.scandir(path)))}"
+        return f"{shown}, {_counted(sum(not each.name.startswith(_PREFIX) for each in path.iterdir()))}"
     if path.exists():
         raise FlowpipeError(f"{shown} is a file, not a folder", hint=_URL)
     if not written:
@@ -73,8 +76,7 @@ def _write(path: Path, shown: str) -> str:
 
 
 def _mended(error: OSError) -> str:
-    full = error.strerror == os.strerror(28)
-    return "make room there" if full else "let this user write there, or use another `url`"
+    return "make room there" if error.errno in _FULL else "let this user write there, or use another `url`"
 
 
 def _counted(number: int) -> str:
@@ -91,7 +93,8 @@ def _remote(url: str, settings: Mapping[str, Any], *, written: bool) -> Iterator
             yield from _server(fs, path)
         yield Finding("read", "ok", _objects(fs, path)) if is_s3 else _entries(fs, path, url)
     except Exception as error:  # noqa: BLE001 - whatever a library of a store raises
-        yield _refused("read", error)
+        found = _refused("read", error)
+        yield found if is_s3 else replace(found, hint="look at the store's `url`, and whether its server runs")
         return
     if written:
         yield _put(fs, path)
@@ -137,17 +140,23 @@ def _put(fs: Any, path: str) -> Finding:
     probe = f"{path.rstrip('/')}/{_PREFIX}{uuid.uuid4().hex}"
     try:
         fs.pipe_file(probe, b"flowpipe")
-        fs.rm_file(probe)
     except Exception as error:  # noqa: BLE001 - whatever a library of a store raises
-        return _refused("write", error)
+        return _refused("write", error, "let this key write and delete objects there")
+    try:
+        fs.rm_file(probe)
+    except Exception as error:  # noqa: BLE001 - the same
+        found = _refused("write", error, "let this key delete objects there, and remove that one")
+        return replace(found, text=f"{probe} was written, but not removed: {found.text}")
     return Finding("write", "ok", "an object was written and removed")
 
 
-def _refused(what: str, error: Exception) -> Finding:
+def _refused(what: str, error: Exception, denied: str | None = None) -> Finding:
+    """What a store's library raised; `denied` is the hint where the key is known, and may not do it."""
     if isinstance(error, FlowpipeError):
         return failed(what, error, _URL)
     text, hint = objectstore.explain(error)
     said = str(error).strip().partition("\n")[0]
-    if isinstance(error, PermissionError) and said not in {"", "Forbidden", text}:
-        text = f"{text}: {said}"
+    if isinstance(error, PermissionError):
+        text = text if said.lower().strip(".") in {"", "forbidden", "access denied"} else f"{text}: {said}"
+        hint = denied or hint
     return Finding(what, "FAIL", text, hint or "look at the store's `url` and `options`")

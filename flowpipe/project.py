@@ -10,14 +10,16 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from flowpipe import (
     assembly,
     cleaning,
     explaining,
     loading,
+    looking,
     markup,
     picking,
-    picture,
     plan,
     preview,
     shelf,
@@ -28,13 +30,16 @@ from flowpipe.catalog import Catalog
 from flowpipe.cleaning import Leftover
 from flowpipe.config import Configuration
 from flowpipe.errors import ConfigError, FlowpipeError, Problem, in_order, redact
-from flowpipe.explaining import Explanation, Surroundings
+from flowpipe.explaining import Surroundings
+from flowpipe.facts import Explanation
+from flowpipe.frames import collected
 from flowpipe.intents import Intents
 from flowpipe.launch import Launch, alone
 from flowpipe.modules import ProjectCode
 from flowpipe.picture import Graph, Level
 from flowpipe.plan import Plan
 from flowpipe.preview import Shown
+from flowpipe.query import asked
 from flowpipe.reach import out_of_reach
 from flowpipe.records import Record
 from flowpipe.roots import find_root, profile_state
@@ -104,14 +109,14 @@ class Project:
     def graph(self, *pipelines: str, level: Level | None = None) -> Graph:
         """What flows where, to look at: a notebook shows it, `.svg()`, `.html()`, `.mermaid()` and `.dot()` give text.
 
-        Of `pipelines`, with what they read and write and who else does, or of the whole project. Without a `level`
-        nodes are shown up to 60 of them, else pipelines.
+        Of `pipelines`, with what they read and write and who else does, or of the whole project, whose nodes are
+        shown up to 60 of them, else its pipelines; `level` says otherwise.
 
         Raises:
             ConfigError: the project has problems, or no pipeline of this name.
             UsageError: there is no such level.
         """
-        return picture.graph(self.check(), self.configuration, self._code, pipelines, level)
+        return Graph.of(self.check(), self.configuration, self._code, pipelines, level)
 
     def plan(
         self,
@@ -211,6 +216,28 @@ class Project:
         names = [pipeline] if pipeline else []
         found = self.preview(nodes, pipelines=names, partition=partition, overrides=overrides)
         return {one.node: one.value for one in found}
+
+    def read(self, name: str, *, partition: str | None = None, rows: int | None = None) -> pl.DataFrame:
+        """A dataset of the catalog (rejected rows: `NAME__rejected`) or one partition of it: all, or the first `rows`.
+
+        Takes no lock: a run may be at work.
+
+        Raises:
+            UsageError: there is no such dataset or partition, or nothing in it yet.
+            DataError: what is there cannot be read.
+        """
+        with looking.opened(self.configuration, self.catalog) as look:
+            return collected(look.source(name, partition).frame(rows=rows))
+
+    def sql(self, query: str) -> pl.DataFrame:
+        """The rows of one SELECT in DuckDB's SQL over datasets of any stores, by their names in the catalog.
+
+        Raises:
+            UsageError: the query is wrong or would write, or names a dataset that is not there.
+        """
+        opened = looking.opened(self.configuration, self.catalog)
+        with opened as look, asked(query, look.named, self.catalog.names, look.scratch) as rows:
+            return collected(rows)
 
     def maintain(
         self, names: Sequence[str] = (), *, retention: timedelta = timedelta(days=7), dry_run: bool = False

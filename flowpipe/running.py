@@ -18,7 +18,9 @@ def _some_time(text: str) -> str:
 
 
 Timeout = Annotated[
-    Duration, AfterValidator(_some_time), written(f"(?=[0-9]*[1-9]){DURATION}", "write it like 30s, 10m or 2h", "10m")
+    Duration,
+    AfterValidator(_some_time),
+    written("duration", f"(?=[0-9]*[1-9]){DURATION}", "write it like 30s, 10m or 2h", "10m"),
 ]
 
 

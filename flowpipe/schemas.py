@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ def _plugged(base: Schema, key: str, what: str, points: Mapping[str, Any]) -> tu
     """Let what plug-ins say of their own keys decide over a schema whose `key` names one of them.
 
     A mapping may be half of one that another file completes, so that nothing is required here, and without the `key`
-    every plug-in's keys are known. Gives the schemas of the plug-ins, and the keys that each requires.
+    the keys of every plug-in are known. Gives the schemas of the plug-ins, and the keys that each requires.
     """
     named = {key: base["properties"][key] | one_of(*sorted(points))}
     del named[key]["type"]
@@ -102,17 +102,20 @@ def _plugged(base: Schema, key: str, what: str, points: Mapping[str, Any]) -> tu
     required = {name: options.pop("required", []) for name, options in made.items()}
     rules = [{"if": is_one(key, name), "then": {"$ref": f"#/definitions/{what}_{name}"}} for name in made]
     if len(made) == len(points) and not any(options.get("additionalProperties", True) for options in made.values()):
-        every = {name: told for options in made.values() for name, told in _told(options).items()}
-        anything = {"properties": every | dict.fromkeys(own, True), "additionalProperties": False}
+        anything = {"properties": _any_of(made.values()) | dict.fromkeys(own, True), "additionalProperties": False}
         rules.append({"if": {"not": {"required": [key]}}, "then": anything})
     parts |= {f"{what}_{name}": options | {"properties": own | options["properties"]} for name, options in made.items()}
     base |= {"properties": own, "required": [], "allOf": rules}
     return parts, required
 
 
-def _told(options: Schema) -> Schema:
-    """The keys of options with what is said of them, but not what values they may have."""
-    return {name: {"description": said.get("description", "")} for name, said in options["properties"].items()}
+def _any_of(options: Iterable[Schema]) -> Schema:
+    """The keys of all options; what several have may be as any of them says."""
+    said: dict[str, list[Schema]] = {}
+    for each in options:
+        for name, own in each["properties"].items():
+            said.setdefault(name, []).append(own)
+    return {name: {"anyOf": forms} if len(forms) > 1 else forms[0] for name, forms in said.items()}
 
 
 def _options(point: Any, prefix: str) -> Schema | None:

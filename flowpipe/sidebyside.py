@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from flowpipe.findings import Finding, failed
+from flowpipe.findings import Finding, guarded
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,8 @@ class Look:
 
     def run(self) -> None:
         """Take it; whatever it raises is what was found."""
-        try:
-            for each in self.take():
-                self._found.append(each)
-        except Exception as error:  # noqa: BLE001 - a look tells, whatever goes wrong
-            self._found.append(failed("", error, "run it again with --debug"))
+        for each in guarded("", self.take):
+            self._found.append(each)
 
     def ended(self, thread: threading.Thread, began: float) -> Iterator[Finding]:
         """What was found, once it has ended or taken too long."""
@@ -35,7 +32,7 @@ class Look:
             yield replace(each, what=f"{self.name}: {each.what}" if each.what else self.name)
         if late:
             hint = "is its address right, and does a firewall let this machine through?"
-            yield Finding(self.name, "FAIL", f"no answer within {self.patience:.0f} s", hint)
+            yield Finding(self.name, "FAIL", f"no answer within {self.patience:g} s", hint)
 
 
 def side_by_side(looks: Sequence[Look]) -> Iterator[Finding]:

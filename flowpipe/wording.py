@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from flowpipe.explaining import Explanation
+from flowpipe.facts import Explanation
 from flowpipe.terminal import is_terminal, line
 
 

@@ -7,10 +7,17 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from reference import configuration
+from reference import commands, configuration, errors, modules, stores
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
-PAGES: Mapping[str, Callable[[], str]] = {"configuration.md": configuration.page}
+PAGES: Mapping[str, Callable[[], str]] = {
+    "commands.md": commands.page,
+    "configuration.md": configuration.page,
+    "stores.md": stores.stores,
+    "executors.md": stores.executor_page,
+    "errors.md": errors.page,
+    "modules.md": modules.page,
+}
 
 
 def stale() -> str:

@@ -15,6 +15,7 @@ import typer
 from typer.exceptions import TyperException
 
 from flowpipe.cli import (
+    adding,
     breaking,
     completing,
     doctor,
@@ -25,6 +26,7 @@ from flowpipe.cli import (
     project,
     running,
     schema,
+    starting,
     testing,
     tidying,
     usage,
@@ -64,6 +66,7 @@ _INTERRUPTED = Interrupted(signal.SIGINT)
 
 app.command("list")(project.list_)
 _COMMANDS = (
+    starting.init,
     project.check,
     drawing.graph,
     running.plan,
@@ -71,6 +74,7 @@ _COMMANDS = (
     testing.test,
     looking.read,
     looking.sql,
+    looking.diff,
     tidying.maintain,
     tidying.clean,
     breaking.breaker,
@@ -83,6 +87,7 @@ _COMMANDS = (
 )
 for _command in _COMMANDS:
     app.command()(_command)
+app.add_typer(adding.app)
 
 
 def main() -> None:

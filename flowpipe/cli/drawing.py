@@ -19,6 +19,26 @@ _FORMATS = {
     ".gv": "dot",
     ".json": "json",
 }
+_Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Write this file; its ending is the format. - is stdout.")
+]
+_Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        help="svg, html, mermaid, dot or json; mermaid if there is no --output.",
+        autocompletion=lambda: [*dict.fromkeys(_FORMATS.values())],
+    ),
+]
+_Level = Annotated[
+    str | None,
+    typer.Option(
+        "--level",
+        help="nodes or pipelines; without it nodes, but pipelines where the whole project has more than 60 nodes.",
+        autocompletion=lambda: ["nodes", "pipelines"],
+    ),
+]
+_Offline = Annotated[bool, typer.Option("--offline", help="Look up no environment variable and no secret.")]
 
 
 def graph(
@@ -26,17 +46,10 @@ def graph(
     project: ProjectFolder = Path(),
     profile: Profile = None,
     sets: Sets = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write this file; its ending is the format. - is stdout.")
-    ] = None,
-    format_: Annotated[
-        str | None, typer.Option("--format", help="svg, html, mermaid, dot or json; mermaid if there is no --output.")
-    ] = None,
-    level: Annotated[
-        str | None,
-        typer.Option("--level", help="nodes or pipelines; without it nodes, but not of more than 60 at once."),
-    ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Look up no environment variable and no secret.")] = False,
+    output: _Output = None,
+    format_: _Format = None,
+    level: _Level = None,
+    offline: _Offline = False,
     as_json: Json = False,
 ) -> None:
     """Draw pipelines, nodes, params and datasets, and what flows between them; opens no store.
@@ -52,7 +65,7 @@ def graph(
             raise UsageError(f"--json and {flag} {given} exclude each other", hint="leave one of them out")
     chosen = "json" if as_json else _format(file, format_)
     loaded = Project.load(project, profile=profile, sets=sets or (), offline=offline)
-    drawn = loaded.graph(*pipelines or (), level=level)  # type: ignore[arg-type]  # a wrong one is told there
+    drawn = loaded.graph(*(pipelines or ()), level=level)  # type: ignore[arg-type]  # a wrong one is told there
     text = getattr(drawn, chosen)()
     if file is None:
         typer.echo(text, nl=False)
@@ -61,7 +74,7 @@ def graph(
         return
     _write(file, text)
     typer.echo(f"{file}: {len(drawn.vertices)} boxes, {len(drawn.edges)} edges, {terminal.size(len(text.encode()))}")
-    if level is None and not pipelines and not drawn.groups:
+    if level is None and not (pipelines or drawn.groups) and loaded.check():
         typer.echo("it shows pipelines; their nodes: flowpipe graph PIPELINE, or --level nodes")
 
 

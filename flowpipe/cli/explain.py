@@ -6,11 +6,18 @@ from typing import Annotated
 
 import typer
 
-from flowpipe.cli.options import Json, Profile, ProjectFolder, Sets
+from flowpipe.cli.options import Json, Profile, ProjectFolder, Sets, known
 
 
 def explain(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A dataset, node or pipeline; an exit code or error.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="A dataset, node or pipeline; an exit code or error.",
+            autocompletion=known("everything"),
+        ),
+    ],
     project: ProjectFolder = Path(),
     profile: Profile = None,
     sets: Sets = None,
@@ -21,12 +28,10 @@ def explain(
     Example: flowpipe explain daily_delays
     """
     from flowpipe import terminal, wording
-    from flowpipe.explaining.meaning import explanations
-    from flowpipe.meanings import meanings_of
+    from flowpipe.meanings import explanations
 
-    if meanings_of(name):  # which needs no project
-        found = explanations(name)
-    else:
+    found = explanations(name)  # for which no project is needed
+    if not found:
         from flowpipe.project import Project
 
         found = Project.load(project, profile=profile, sets=sets or ()).explain(name)

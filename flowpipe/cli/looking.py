@@ -1,6 +1,7 @@
 """Commands that look at data: a dataset, a query over several, and what changed."""
 
 # Annotations are no texts here: Typer would compile each of every command at every start.
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -115,3 +116,63 @@ def _show(rows: Any, what: str, place: str, form: Any, head: int | None, output:
     shown = grid.extent(first, None if found.height > first.height else found.height)
     terminal.line((f"{what}: {shown}", "bold"), f"  ({place})")
     grid.table(first)
+
+
+def diff(
+    dataset: Annotated[str, typer.Argument(help="Its name in the catalog.")],
+    project: ProjectFolder = Path(),
+    profile: Profile = None,
+    between: Annotated[
+        tuple[str, str] | None, typer.Option(metavar="RUN RUN", help="What two runs published: names, or `last`.")
+    ] = None,
+    versions: Annotated[tuple[str, str] | None, typer.Option(metavar="OLD NEW", help="Two of its versions.")] = None,
+    with_profile: Annotated[str | None, typer.Option(help="What this profile has, as the old side.")] = None,
+    key: Annotated[str | None, typer.Option(help="Columns that tell rows apart: a,b. '' compares whole rows.")] = None,
+    partition: Window = None,
+    head: Annotated[int, typer.Option("--head", "-n", min=0, help="How many examples of each.")] = 5,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 1 where they differ.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare two states of a dataset: columns, and rows by key; if none are named, what the last run changed.
+
+    Example: flowpipe diff carrier_rank --with-profile prod
+
+    Example: flowpipe diff daily_delays --between 20261124 last --partition 2013-02
+    """
+    from flowpipe import contrast, looking, memory, sides, terminal
+    from flowpipe.project import Project
+
+    _one_of(between=between, versions=versions, with_profile=with_profile)
+    found = Project.load(project, profile=profile)
+    try:
+        with ExitStack() as opened:
+            source = opened.enter_context(looking.opened(found.configuration, found.catalog)).source(dataset, partition)
+            if with_profile:
+                there = Project.load(project, profile=with_profile)
+                other = opened.enter_context(looking.opened(there.configuration, there.catalog))
+                pair = sides.of_profiles(source, other.source(dataset, partition))
+            elif between:
+                pair = sides.of_runs(source, between)
+            else:
+                pair = sides.of_versions(source, versions) if versions else sides.of_last_run(source)
+            compared = sides.contrast(source, pair, _columns(key), head)
+    finally:
+        memory.tidy()
+    if as_json:
+        typer.echo(terminal.as_json(contrast.record(compared)))
+    else:
+        contrast.show(compared)
+    if exit_code and compared.difference:
+        raise typer.Exit(1)
+
+
+def _columns(key: str | None) -> list[str] | None:
+    return None if key is None else [name.strip() for name in key.split(",") if name.strip()]
+
+
+def _one_of(**given: object) -> None:
+    from flowpipe.errors import UsageError
+
+    names = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
+    if len(names) > 1:
+        raise UsageError(f"{' and '.join(names)} exclude each other", hint="keep one of them")

@@ -1,6 +1,7 @@
 """The command that tells editors how the YAML of a project is written."""
 
 # Annotations are no texts here: Typer would compile each of every command at every start.
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -8,13 +9,16 @@ import typer
 
 from flowpipe.cli.options import Json, ProjectFolder
 
+KINDS = ("project", "profile", "catalog", "pipeline")  # here, since a shell that completes waits for no import
+
 
 def schema(
     kind: Annotated[
         str | None,
         typer.Argument(
             help="project, profile, catalog or pipeline; with --write a folder: the project's conf/schema if absent.",
-            metavar="[KIND|FOLDER]",
+            metavar="KIND|FOLDER",
+            autocompletion=lambda: list(KINDS),
         ),
     ] = None,
     write: Annotated[bool, typer.Option("--write", help="Write all of them as files, for editors.")] = False,
@@ -34,12 +38,12 @@ def schema(
             raise UsageError("--write writes all kinds", hint=f"leave {kind} out, or name a folder like ./{kind}")
         folder = Path(kind) if kind else find_root(project) / "conf" / "schema"
         for path in schemas.write(folder):
-            typer.echo(terminal.as_json({"wrote": str(path)}) if as_json else f"wrote {path}")
+            typer.echo(terminal.as_json({"wrote": str(path)}) if as_json else f"wrote {os.path.relpath(path)}")
     elif kind:
         typer.echo(schemas.as_text(schemas.schema(kind)), nl=False)
     elif as_json:
         typer.echo(terminal.as_json(dict(schemas.FILES)))
     else:
-        rows = [(kind, file, schemas.first_line(kind)) for kind, file in schemas.FILES.items()]
-        terminal.table(("KIND", "FILE", "ITS FIRST LINE, FOR EDITORS"), rows)
-        typer.echo("\nflowpipe schema KIND prints one, flowpipe schema --write puts all into conf/schema/")
+        for name, file in schemas.FILES.items():
+            typer.echo(f"{name}: {file}, whose first line for editors is\n  {schemas.first_line(name)}")
+        typer.echo("\nflowpipe schema KIND prints one.\nflowpipe schema --write puts all into conf/schema/.")

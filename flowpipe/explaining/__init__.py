@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from flowpipe.errors import UsageError, unknown
 from flowpipe.explaining import dataset, node, pipeline
-from flowpipe.explaining.facts import Explanation as Explanation
-from flowpipe.explaining.facts import Surroundings as Surroundings
-from flowpipe.explaining.meaning import explanations
-from flowpipe.meanings import known_words
+from flowpipe.explaining.surroundings import Surroundings as Surroundings
+from flowpipe.facts import Explanation
+from flowpipe.meanings import explanations, known_words
 
 
 def explain(name: str, around: Surroundings) -> list[Explanation]:

@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 from flowpipe.adapters import Adapter, Dataset, Missing
 from flowpipe.bound import Bound, Write
 from flowpipe.errors import FlowpipeError
-from flowpipe.explaining.facts import Explanation, Surroundings, choice_of, known, listed, moment, place
+from flowpipe.explaining.surroundings import Surroundings, choice_of, listed, moment, place
+from flowpipe.facts import Explanation, known
 from flowpipe.partition import WHOLE
 from flowpipe.terminal import counted, rows
 

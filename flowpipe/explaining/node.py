@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from flowpipe.bound import GIVEN, Bound
 from flowpipe.errors import FlowpipeError
 from flowpipe.executors import ONE_CPU
-from flowpipe.explaining.facts import Explanation, Surroundings, choice_of, known, moment, pairs, place
+from flowpipe.explaining.surroundings import Surroundings, choice_of, moment, pairs, place
+from flowpipe.facts import Explanation, known
 from flowpipe.frames import kind_of
 from flowpipe.graph import type_name
 from flowpipe.pipeline import Node
@@ -86,12 +87,9 @@ def _settings(bound: Bound, name: str) -> Iterator[str]:
     if settings.timeout is not None:
         yield f"timeout: {seconds(settings.timeout)} for each attempt"
     if settings.takes != ONE_CPU:
-        takes = {
-            "cpus": f"{settings.takes.cpus:g}",
-            "memory": size(settings.takes.memory),
-            "gpus": f"{settings.takes.gpus:g}",
-        }
-        yield f"resources: {pairs(takes)}"
+        takes = settings.takes
+        told = {"cpus": f"{takes.cpus:g}", "memory": takes.memory and size(takes.memory), "gpus": takes.gpus}
+        yield f"resources: {pairs({name: amount for name, amount in told.items() if amount})}"
     if name in bound.checkpoints:
         yield "checkpoint: its frame is kept, a run that finds it does not compute it again"
     if name in bound.config.nodes and bound.config.nodes[name].always:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from flowpipe.bound import Bound
-from flowpipe.explaining.facts import Explanation, Surroundings, every_choice, known, listed, pairs, place
+from flowpipe.explaining.surroundings import Surroundings, every_choice, listed, pairs, place
+from flowpipe.facts import Explanation, known
 from flowpipe.staleness import as_text
 from flowpipe.terminal import counted
 

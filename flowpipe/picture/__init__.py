@@ -19,6 +19,33 @@ _MANY = 60  # nodes, from which on the pipelines are what one wants to see first
 class Graph(Parts):
     """The graph of a project or of some of its pipelines; a notebook shows it as a picture."""
 
+    @classmethod
+    def of(
+        cls,
+        bounds: Mapping[str, Bound],
+        configuration: Configuration,
+        code: ProjectCode,
+        pipelines: Sequence[str] = (),
+        level: str | None = None,
+    ) -> Graph:
+        """Of these pipelines, or of all; without a level, nodes are shown while they are few or asked for.
+
+        Raises:
+            ConfigError: there is no pipeline of this name.
+            UsageError: there is no such level.
+        """
+        from flowpipe.picture.gather import Gatherer
+
+        if missing := [name for name in pipelines if name not in bounds]:
+            raise ConfigError(unknown("pipeline", name, bounds) for name in missing)
+        if level is not None and level not in get_args(Level):
+            raise UsageError.of([unknown("level", level, get_args(Level))])
+        if level is None:
+            nodes = sum(len(bound.graph.nodes) for bound in bounds.values())
+            level = "nodes" if pipelines or nodes <= _MANY else "pipelines"
+        opened = (pipelines or bounds) if level == "nodes" else ()
+        return cls(**vars(Gatherer(bounds, configuration, code, pipelines, opened).parts()))
+
     def svg(self) -> str:
         """As SVG; no program and no font is needed to draw it."""
         from flowpipe.picture.svg import svg
@@ -51,29 +78,3 @@ class Graph(Parts):
 
     def _repr_html_(self) -> str:
         return f'<div style="overflow-x:auto">{self.svg()}</div>'
-
-
-def graph(
-    bounds: Mapping[str, Bound],
-    configuration: Configuration,
-    code: ProjectCode,
-    pipelines: Sequence[str] = (),
-    level: str | None = None,
-) -> Graph:
-    """The graph of the pipelines, or of all; without a level, nodes are shown while they are few or asked for.
-
-    Raises:
-        ConfigError: there is no pipeline of this name.
-        UsageError: there is no such level.
-    """
-    from flowpipe.picture.gather import Gatherer
-
-    if missing := [name for name in pipelines if name not in bounds]:
-        raise ConfigError(unknown("pipeline", name, bounds) for name in missing)
-    if level is not None and level not in get_args(Level):
-        raise UsageError.of([unknown("level", level, get_args(Level))])
-    if level is None:
-        nodes = sum(len(bound.graph.nodes) for bound in bounds.values())
-        level = "nodes" if pipelines or nodes <= _MANY else "pipelines"
-    opened = (pipelines or bounds) if level == "nodes" else ()
-    return Graph(**vars(Gatherer(bounds, configuration, code, pipelines, opened).parts()))

@@ -189,10 +189,11 @@ def _stacked(
         names = {box.id for box in members}
         own = [link for link in links if link.source in names]
         drawing = draw(members, own, _OUTSIDE)
-        places |= {name: (x, y + dy) for name, (x, dy) in drawing.places.items()}
+        left = min(x for x, _ in drawing.places.values())  # of pipelines that read nothing: their column is the second
+        places |= {name: (x - left, y + dy) for name, (x, dy) in drawing.places.items()}
         for link, runs in zip(own, drawing.routes, strict=True):
-            routes[link] = tuple((start, end, y + level) for start, end, level in runs)
-        width, y = max(width, drawing.width), y + drawing.height + 2 * _OUTSIDE.boxes
+            routes[link] = tuple((start - left, end - left, y + level) for start, end, level in runs)
+        width, y = max(width, drawing.width - left), y + drawing.height + 2 * _OUTSIDE.boxes
     x = height = 0.0
     for box in alone:
         if x and x + box.width > max(width, _ROW):

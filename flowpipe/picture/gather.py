@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from flowpipe import graph
 from flowpipe.adapters import Dataset
-from flowpipe.bound import GIVEN, Bound, Read
+from flowpipe.bound import GIVEN, Bound, Read, Write
+from flowpipe.catalog import REJECTED
 from flowpipe.config import Configuration
 from flowpipe.errors import redact
 from flowpipe.modules import ProjectCode
@@ -71,7 +72,7 @@ class Gatherer:
 
     def _dataset(self, dataset: Dataset) -> Vertex:
         store = self.configuration.stores.get(dataset.config.store)
-        is_used = any(dataset.name in _touched(bound) for bound in self.bounds.values())
+        is_used = dataset.name in self._writes or dataset.name in self._reads
         told = (dataset.config.store, *([store.adapter] if store else []), *([] if is_used else ["unused"]))
         note = " \u00b7 ".join(told)
         return Vertex(f"dataset:{dataset.name}", "dataset", dataset.name, note, self._of_dataset(dataset))
@@ -83,10 +84,10 @@ class Gatherer:
 
     def _of_dataset(self, dataset: Dataset) -> Facts:
         config = dataset.config
-        writers = [b.name for b in self.bounds.values() if any(w.dataset.name == dataset.name for w in b.writes)]
-        readers = [
-            b.name for b in self.bounds.values() if any(r.dataset.name == dataset.name for r in b.reads.values())
-        ]
+        writers, readers = self._writes.get(dataset.name, []), self._reads.get(dataset.name, [])
+        audits = [write.audit for _, write in writers] + [read.contract for _, read in readers if read.contract]
+        columns = next((audit.declared for audit in audits if audit.declared), ())
+        kept = f" into {dataset.name}{REJECTED}" if config.on_invalid == "quarantine" else ""
         grain = config.partition
         facts = {
             "store": config.store,
@@ -97,24 +98,30 @@ class Gatherer:
             "key": ", ".join(config.key),
             "partition": f"{grain.every}{f' by {grain.column}' if grain.column else ''}" if grain else None,
             "schema": config.schema_,
-            "invalid rows": config.on_invalid if config.schema_ else None,
-            "columns": self._columns(dataset),
-            "written by": ", ".join(writers),
-            "read by": ", ".join(readers),
+            "invalid rows": f"{config.on_invalid}{kept}" if config.schema_ else None,
+            "columns": "\n".join(f"{name} {kind}" for name, kind in columns),
+            "written by": _names(writers),
+            "read by": _names(readers),
         }
         return self._shown(facts)
 
-    def _columns(self, dataset: Dataset) -> str:
-        """The columns that a schema declares."""
-        audits = [w.audit for b in self.bounds.values() for w in b.writes if w.dataset.name == dataset.name]
-        audits += [
-            read.contract
-            for bound in self.bounds.values()
-            for read in bound.reads.values()
-            if read.contract and read.dataset.name == dataset.name
-        ]
-        declared = next((audit.declared for audit in audits if audit.declared), ())
-        return ", ".join(f"{name} {kind}" for name, kind in declared)
+    @cached_property
+    def _writes(self) -> dict[str, list[tuple[str, Write]]]:
+        """By dataset, each pipeline that writes it, and how."""
+        found: dict[str, list[tuple[str, Write]]] = {}
+        for bound in self.bounds.values():
+            for write in bound.writes:
+                found.setdefault(write.dataset.name, []).append((bound.name, write))
+        return found
+
+    @cached_property
+    def _reads(self) -> dict[str, list[tuple[str, Read]]]:
+        """By dataset, each pipeline that reads it, and how."""
+        found: dict[str, list[tuple[str, Read]]] = {}
+        for bound in self.bounds.values():
+            for read in bound.reads.values():
+                found.setdefault(read.dataset.name, []).append((bound.name, read))
+        return found
 
     def _shown(self, facts: Mapping[str, str | None]) -> Facts:
         hide = partial(redact, secrets=self.configuration.secrets)
@@ -192,6 +199,10 @@ class Gatherer:
                     yield Edge(f"node:{bound.name}.{name}", target)
                 elif name in bound.graph.inputs:
                     yield Edge(f"{'given' if name in GIVEN else 'param'}:{bound.name}.{name}", target)
+
+
+def _names(pipelines: Iterable[tuple[str, object]]) -> str:
+    return ", ".join(dict.fromkeys(name for name, _ in pipelines))
 
 
 def _touched(bound: Bound) -> dict[str, Dataset]:

@@ -1,7 +1,8 @@
 """Layered drawing (Sugiyama): boxes in columns, few crossings, links that pass between boxes and never through one.
 
-The libraries for it are GPL (igraph, grandalf) or tell no routes of links (fast-sugiyama). Links that leave a box at
-one place share their way as far as they can, so a param that ten nodes take is one line with ten ends.
+The libraries for it are GPL (igraph, grandalf) or know neither boxes of different sizes nor places on their sides
+(fast-sugiyama). Links that leave a box at one place share their way as far as they can, so a param that ten nodes take
+is one line with ten ends.
 """
 
 from __future__ import annotations

@@ -32,6 +32,8 @@ def svg(parts: Parts) -> str:
     width = max(sheet.width, _legend_width(parts), text_width(parts.title, 20)) + 2 * MARGIN
     height = sheet.height + _TOP + MARGIN
     size = f'viewBox="0 0 {_n(width)} {_n(height)}" width="{_n(width)}" height="{_n(height)}"'
+    # Ends lie on each other: what is seen last is what matters most.
+    lines = sorted(sheet.lines, key=lambda line: ("given", "param", "node", "dataset").index(_color(line)))
     return "\n".join(
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" class="flowpipe-graph" {size} role="img"',
@@ -43,7 +45,7 @@ def svg(parts: Parts) -> str:
             *_legend(parts),
             f'<g transform="translate({_n(MARGIN)} {_n(_TOP)})">',
             *(_frame(frame) for frame in sheet.frames),
-            *(_line(line) for line in sorted(sheet.lines, key=_is_solid)),
+            *map(_line, lines),
             *(_box(placed) for placed in sheet.boxes),
             "</g>",
             "</svg>",
@@ -116,20 +118,18 @@ def _frame(frame: Frame) -> str:
     )
 
 
-def _is_solid(line: Line) -> bool:
-    """Params below: what is dashed should not cross what is not."""
-    return not line.edge.source.startswith(("param:", "given:"))
+def _color(line: Line) -> str:
+    """Whose colour a line has: that of a dataset wherever one is at an end of it."""
+    source, target = line.edge.source.partition(":")[0], line.edge.target.partition(":")[0]
+    return "dataset" if target == "dataset" or source in {"before", "pipeline"} else source
 
 
 def _line(line: Line) -> str:
-    edge, kind = line.edge, line.edge.source.partition(":")[0]
-    shown = {"before": "dataset", "pipeline": "dataset"}.get(kind, kind)
-    if edge.target.startswith("dataset:"):
-        shown = "dataset"
+    edge = line.edge
     said = f" ({edge.note})" if edge.note else ""
     tip = f"{_plain(edge.source)} \u2192 {_plain(edge.target)}{said}"
     return (
-        f'<g class="line {shown}" data-from="{_x(edge.source)}" data-to="{_x(edge.target)}">'
+        f'<g class="line {_color(line)}" data-from="{_x(edge.source)}" data-to="{_x(edge.target)}">'
         f"<title>{_x(tip)}</title>"
         f'<path d="{_way(line)}"/><path class="head" d="{_head(line)}"/></g>'
     )

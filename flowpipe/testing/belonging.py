@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -33,9 +33,14 @@ def loading(config: pytest.Config, file: Path, mark: pytest.Mark | None = None) 
         raise UsageError("the mark flowpipe takes names only", hint='write @pytest.mark.flowpipe(profile="dev")')
     if strange := [name for name in said if name not in _SAID]:
         raise UsageError.of(unknown("argument of the mark flowpipe:", name, _SAID) for name in strange)
-    root = config.rootpath / said["project"] if "project" in said else root_of(config, file)
+    named = config.rootpath / said["project"] if "project" in said else root_of(config, file)
+    try:
+        root = find_root(named or file.parent)
+    except UsageError as error:
+        hint = "put the test below a project, or name one in pytest's settings: flowpipe_project = FOLDER"
+        raise UsageError.of(replace(each, hint=hint) for each in error.problems) from None
     profile = said.get("profile") or config.getoption("flowpipe_profile", None)
-    return Loading(find_root(root or file.parent), profile, (*config.getini("flowpipe_sets"), *said.get("sets", ())))
+    return Loading(root, profile, (*config.getini("flowpipe_sets"), *said.get("sets", ())))
 
 
 def root_of(config: pytest.Config, file: Path) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -199,7 +200,8 @@ class _Rows:
         return ~same
 
     def _rounded(self) -> list[pl.Expr]:
-        digits = 9 if self.approx <= _EXACT else 3
+        # What is the same in so many digits is near enough.
+        digits = max(1, 1 - math.floor(math.log10(self.approx)))
         return [
             pl.col(name).round_sig_figs(digits) if dtype.is_float() else pl.col(name)
             for name, dtype in self.have.schema.items()

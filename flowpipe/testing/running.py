@@ -15,6 +15,8 @@ from flowpipe.extras import missing
 from flowpipe.roots import find_root
 
 INSTALL = 'pip install "flowpipe-etl[testing]"'
+# Pytest would rewrite the assertions of every package that has a plug-in; this one runs already, and needs it not.
+_QUIET = "ignore:Module already imported so cannot be rewritten; flowpipe:pytest.PytestAssertRewriteWarning"
 _PATTERNS = ("test_*.py", "*_test.py", "test_*.yml")
 
 
@@ -36,7 +38,7 @@ def run(path: Path, patterns: Sequence[str], flags: Sequence[str]) -> int:
     watch = Watch()
     with chdir(root):
         named = [os.path.relpath(target, root) for target in chosen]
-        arguments = ["-p", "flowpipe.testing.plugin", "--rootdir", str(root), *flags, *named]
+        arguments = ["-p", "flowpipe.testing.plugin", "-W", _QUIET, "--rootdir", str(root), *flags, *named]
         code = int(pytest.main(arguments, plugins=[watch]))
     if watch.stopped_by_person:
         raise Interrupted(signal.SIGINT)

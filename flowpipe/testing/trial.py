@@ -13,12 +13,11 @@ from typing import Any, TypeVar
 import polars as pl
 
 from flowpipe import checks, rules
-from flowpipe.adapters import Dataset, Missing
+from flowpipe.adapters import Dataset
 from flowpipe.catalog import REJECTED, Catalog
 from flowpipe.errors import ConfigError, FlowpipeError, Interrupted, NodeError, OutOfTime, Problem, UsageError, unknown
 from flowpipe.frames import kind_of
 from flowpipe.modules import ProjectCode
-from flowpipe.partition import WHOLE
 from flowpipe.plan import Plan
 from flowpipe.project import Project
 from flowpipe.run import RunResult
@@ -72,12 +71,14 @@ class TestProject:
             FlowpipeError: what failed, such as DataError for rows that a schema rejects.
         """
         __tracebackhide__ = True
-        return _plainly(lambda: self.project.run(*pipelines, partitions=_one(partition), force=force).check())
+        partitions = (partition,) if partition else ()
+        return _plainly(lambda: self.project.run(*pipelines, partitions=partitions, force=force).check())
 
     def plan(self, *pipelines: str, partition: str | None = None) -> Plan:
         """What `run` would do, and why."""
         __tracebackhide__ = True
-        return _plainly(lambda: self.project.plan(*pipelines, partitions=_one(partition)))
+        partitions = (partition,) if partition else ()
+        return _plainly(lambda: self.project.plan(*pipelines, partitions=partitions))
 
     def compute(
         self,
@@ -163,14 +164,13 @@ class TestProject:
 
     def _read(self, name: str, wanted: str | None) -> pl.DataFrame:
         dataset = self._dataset(name)
-        part = writing.window_of(dataset, wanted) if wanted else WHOLE
-        with self._closing():
-            adapter = self.project.catalog.adapter(dataset)
-            try:
-                return adapter.read(dataset, part, adapter.pin(dataset, part), self._tmp / "spool").collect()
-            except Missing as missing:
-                text = f"dataset {name} has no rows yet: there is no {missing.location}"
-                raise UsageError(text, hint="run the pipeline that writes it, or `write` it") from None
+        if wanted and not name.endswith(REJECTED):
+            writing.window_of(dataset, wanted)
+        try:
+            return self.project.read(name, partition=wanted)
+        except UsageError as error:  # names are known by now: there is nothing yet
+            hint = "run the pipeline that writes it, or `write` it"
+            raise UsageError.of(replace(each, where=None, hint=hint) for each in error.problems) from None
 
     def _frames(self, given: Mapping[str, Any]) -> dict[str, Any]:
         return {
@@ -235,7 +235,3 @@ def _keep_own_frames(error: NodeError) -> None:
 def _is_of_command(problem: Problem) -> bool:
     """Whether its hint is for those who run the command."""
     return "--debug" in (problem.hint or "")
-
-
-def _one(partition: str | None) -> tuple[str, ...]:
-    return (partition,) if partition else ()

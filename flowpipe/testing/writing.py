@@ -57,18 +57,20 @@ def _taking_rows(project: Project, dataset: Dataset) -> Dataset:
     Raises:
         ConfigError: its adapter only reads it.
     """
-    config = dataset.config
-    changes: dict[str, Any] = {"mode": "overwrite", "after_publish": [], "swap": False, "schema_change": "replace"}
-    if config.path:
-        changes["path"] = config.path.replace("**/", "").translate(_GLOBS)
-    found = dataclasses.replace(dataset, config=config.model_copy(update=changes))
-    problems = [
-        Problem(f"dataset {dataset.name}: {text}", project.configuration.where("catalog", dataset.name, *path), hint)
-        for path, text, hint in project.catalog.adapter(dataset).check(found, written=True)
-    ]
-    if problems:
-        raise ConfigError(problems)
-    return found
+    config, problems = dataset.config, []
+    path = config.path and config.path.replace("**/", "").translate(_GLOBS)
+    if path and path.endswith("/") and config.partition is None:
+        path += f"given.{config.format}"
+    for change in ("replace", "add", "strict"):  # as far as the adapter goes, so that other columns may come, too
+        taking: dict[str, Any] = {"mode": "overwrite", "schema_change": change, "after_publish": [], "swap": False}
+        found = dataclasses.replace(dataset, config=config.model_copy(update={**taking, "path": path}))
+        problems = list(project.catalog.adapter(dataset).check(found, written=True))
+        if not problems:
+            return found
+    raise ConfigError(
+        Problem(f"dataset {dataset.name}: {text}", project.configuration.where("catalog", dataset.name, *place), hint)
+        for place, text, hint in problems
+    )
 
 
 def _slices(dataset: Dataset, rows: pl.DataFrame, wanted: str | None) -> Iterator[tuple[Slice, pl.DataFrame]]:
@@ -94,8 +96,11 @@ def _slices(dataset: Dataset, rows: pl.DataFrame, wanted: str | None) -> Iterato
 
 def _publish(project: Project, dataset: Dataset, part: Slice, frame: pl.DataFrame, scratch: Path) -> None:
     if part.kind == "window" and dataset.config.table:
-        config = dataset.config.model_copy(update={"mode": "replace", "schema_change": "add"})
-        dataset = dataclasses.replace(dataset, config=config)
+        config = dataset.config
+        change = "add" if config.schema_change == "replace" else config.schema_change
+        dataset = dataclasses.replace(
+            dataset, config=config.model_copy(update={"mode": "replace", "schema_change": change})
+        )
     adapter, now = project.catalog.adapter(dataset), datetime.now(UTC)
     run = new_run_id(now)
     of_rows = fingerprint.of_value(frame) or run

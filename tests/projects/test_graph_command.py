@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from flowpipe.cli import run_command
+from flowpipe.project import Project
 from tests.conftest import ProjectFolder
 
 ENDINGS = ".svg, .html, .htm, .mmd, .mermaid, .dot, .gv, .json"
@@ -57,6 +58,32 @@ def test_a_format_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["graph", "--json", "--level", "pipelines"], debug=False) == 0
     ids = [each["id"] for each in json.loads(capsys.readouterr().out)["vertices"]]
     assert ids == ["dataset:numbers", "dataset:doubled", "pipeline:double"]
+
+
+def test_pipelines_of_a_large_project_say_how_to_see_the_nodes(
+    project: ProjectFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nodes = "".join(f"def n{number}() -> int:\n    return 1\n\n\n" for number in range(61))
+    project.write({"pipelines/many.py": nodes, "conf/pipelines/many.yml": "modules: [many]\nwrites: {}\n"})
+    assert run_command(["graph", "-o", "a.svg"], debug=False) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("a.svg: 4 boxes, 2 edges, ")
+    assert lines[1:] == ["it shows pipelines; their nodes: flowpipe graph PIPELINE, or --level nodes"]
+
+
+def test_offline_no_secret_is_needed(project: ProjectFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    project.write(
+        {
+            "conf/catalog.yml": """
+        numbers: {store: here, path: "${env:NOT_SET_ANYWHERE}/numbers.csv"}
+        doubled: {store: here, path: doubled.parquet}
+        """
+        }
+    )
+    assert run_command(["graph"], debug=False) == 2
+    assert "NOT_SET_ANYWHERE is not set" in capsys.readouterr().err
+    assert run_command(["graph", "--offline"], debug=False) == 0
+    assert '[("numbers<br/>here \u00b7 files")]' in capsys.readouterr().out
 
 
 def test_a_pipe_is_written_to_not_replaced() -> None:
@@ -120,6 +147,13 @@ def test_mistakes(arguments: list[str], message: str, capsys: pytest.CaptureFixt
     assert run_command(["graph", *arguments], debug=False) == 2
     out, err = capsys.readouterr()
     assert (out, err) == ("", f"error: {message}\n")
+
+
+def test_the_picture_in_the_docs_is_current() -> None:
+    root = Path(__file__).parent.parent.parent
+    drawn = Project.load(root).graph().svg()
+    kept = (root / "docs" / "images" / "graph.svg").read_text(encoding="utf-8")
+    assert kept == drawn, "draw it again: flowpipe graph --output docs/images/graph.svg"
 
 
 def test_problems_of_the_project_are_told(project: ProjectFolder, capsys: pytest.CaptureFixture[str]) -> None:

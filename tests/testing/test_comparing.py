@@ -75,6 +75,25 @@ def test_rows_without_a_key_count_as_often_as_they_are_there() -> None:
     )
 
 
+def test_null_is_a_value_like_others() -> None:
+    rows = pl.DataFrame({"a": [None, None, "x"], "v": [1.0, None, 0.1 + 0.2]})
+    assert told(rows, "a | v\nNULL | 1\nNULL | NULL\nx | 4") == (
+        "1 row missing, 1 row too many; 3 rows, expected 3\n"
+        "missing:\n  a | v\n  x | 4.0\n"
+        "too many:\n  a | v\n  x | 0.30000000000000004"
+    )
+    assert told(rows.tail(2), "a | v\nNULL | 2\nx | 0.3", key="a") == (
+        "1 row with other values; 2 rows, expected 2\na=NULL: v is NULL, expected 2.0"
+    )
+
+
+def test_fractions_that_nearly_are_the_same_are_not_told_apart_by_their_order() -> None:
+    near = 1 + 1e-12
+    actual = pl.DataFrame({"k": [1, 1], "x": [1.0, near], "y": [5.0, 3.0]})
+    assert_frames_equal(actual, pl.DataFrame({"k": [1, 1], "x": [near, 1.0], "y": [5.0, 3.0]}))
+    assert "missing" in told(pl.DataFrame({"x": [1.0]}), pl.DataFrame({"x": [1.000000005]}))
+
+
 def test_order() -> None:
     same = ORDERS.select("id")
     assert told(same, "id\n1\n3\n2", ordered=True) == (

@@ -70,8 +70,8 @@ def test_wanted_types_are_taken_where_cells_fit_them() -> None:
         (
             "a | b\n1 | 2\n3",
             (
-                "a line of a table has 1 cell, its headings are 2: 3\n"
-                '  hint: write NULL for a cell without a value, and quote a text that holds a separator: "a|b"'
+                "a line of a table has 1 cell, its headings are 2: 3\n  hint: write NULL for a cell without a value, "
+                'and quote a text that holds a separator: "a|b"'
             ),
         ),
         ("a | a:int\n1 | 2", 'a table has the heading "a" twice\n  hint: name each column once'),

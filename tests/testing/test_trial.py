@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 
@@ -207,7 +207,7 @@ def test_what_else_a_test_may_want(shop: TestProject) -> None:
             "dataset rates: rows without columns",
             "for no rows, write the headings alone: id | amount",
         ),
-        (lambda shop: shop.read("sales"), "dataset sales has no rows yet: there is no ", ""),
+        (lambda shop: shop.read("sales"), "dataset sales is not there yet: ", ""),
         (
             lambda shop: shop.folder("lakee"),
             'unknown store "lakee"',
@@ -264,22 +264,32 @@ def test_what_is_wrong_with_a_project_is_told_all_the_same(empty_project, tmp_pa
 
 
 @pytest.fixture
-def bare_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An adapter of somebody else's that knows nothing of tests, installed."""
-    info = tmp_path / "site" / "bare-1.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bare\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[flowpipe.adapters]\nbare = bare_adapter:Bare\n")
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    """Installs somebody else's adapter by its name and class, as an installer does."""
+
+    def install(name: str, target: str) -> None:
+        info = tmp_path / "site" / f"{name}-1.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+        (info / "entry_points.txt").write_text(f"[flowpipe.adapters]\n{name} = {target}\n")
+        monkeypatch.syspath_prepend(str(info.parent))
+        adapters.installed.cache_clear()
+
+    yield install
+    adapters.installed.cache_clear()
+
+
+CRM = {
+    "conf/profiles/prod.yml": "stores:\n  crm: {adapter: bare, database: '${env:NO_SUCH_FILE}'}\n",
+    "conf/catalog.yml": "totals: {store: crm, table: totals}\n",
+    "conf/pipelines/sales.yml": "modules: [schemas]\nwrites: [totals]\n",
+}
+
+
+def test_an_adapter_that_says_nothing_of_tests(empty_project, tmp_path: Path, install) -> None:
+    install("bare", "bare_adapter:Bare")
     (tmp_path / "site" / "bare_adapter.py").write_text("class Bare:\n    pass\n")
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    adapters.installed.cache_clear()
-    yield
-    adapters.installed.cache_clear()
-
-
-def test_an_adapter_that_says_nothing_of_tests(empty_project, tmp_path: Path, bare_adapter: None) -> None:
-    files = SHOP | {"conf/profiles/prod.yml": "stores:\n  crm: {adapter: bare}\n"}
-    root = empty_project(files | {"conf/catalog.yml": "totals: {store: crm, table: totals}\n"}).path
+    root = empty_project(SHOP | CRM).path
     with pytest.raises(ConfigError) as error:
         TestProject.load(root, tmp_path / "trial")
     assert str(error.value) == (
@@ -289,6 +299,37 @@ def test_an_adapter_that_says_nothing_of_tests(empty_project, tmp_path: Path, ba
     trial = TestProject.load(root, tmp_path / "trial", sets=["stores.crm.adapter=duckdb"])
     trial.write("totals", "name\nx")
     assert trial.read("totals").rows() == [("x",)]
+
+
+def test_an_adapter_of_somebody_elses_that_does(
+    empty_project, tmp_path: Path, install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("sqlite", "flowpipe_sqlite:SQLite")
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "plugin"))
+    files = {name: text.replace("bare", "sqlite") for name, text in CRM.items()}
+    trial = TestProject.load(empty_project(SHOP | files).path, tmp_path / "trial")
+    trial.write("totals", "name\nx")
+    assert trial.read("totals").rows() == [("x",)]
+    assert (trial.folder("crm") / "test.sqlite").exists()
+
+
+def test_every_way_in_which_files_are_read_can_be_given(empty_project, tmp_path: Path) -> None:
+    catalog = """
+        one: {store: far, path: one.csv, options: {separator: ";", null_values: "-"}}
+        folder: {store: far, path: folder/, format: csv}
+        glob: {store: far, path: "glob/*/part-?.ndjson"}
+        days: {store: far, path: "days/{partition}.parquet", partition: {every: day, column: day}}
+        """
+    stores = {"conf/profiles/prod.yml": "stores: {far: {adapter: files, url: 's3://nowhere'}}\n"}
+    trial = TestProject.load(empty_project({**SHOP, **stores, "conf/catalog.yml": catalog}).path, tmp_path / "trial")
+    rows = pl.DataFrame({"a": [1, None], "day": [date(2024, 1, 1), date(2024, 1, 2)]})
+    for name in ("one", "folder", "glob", "days"):
+        trial.write(name, rows)
+        assert_frames_equal(trial.read(name), rows, columns=["a"])
+    assert trial.read("days", partition="2024-01-02")["a"].to_list() == [None]
+    assert {path.name for path in trial.folder("far").rglob("*.*") if not path.name.startswith(".")} == {
+        "one.csv", "given.csv", "part-0.ndjson", "2024-01-01.parquet", "2024-01-02.parquet"
+    }  # fmt: skip
 
 
 def test_rows_that_nothing_can_write(empty_project, tmp_path: Path) -> None:

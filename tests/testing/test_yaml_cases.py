@@ -206,7 +206,7 @@ test_bad.yml:45:38: a line of a table has 1 cell, its headings are 2: 1
 test_bad.yml:45:55: scale: "big" is not a number (float)
   hint: give it as YAML has such a value
 test_bad.yml:49:21: unknown param "facto"
-  hint: did you mean "factor"? known: factor, months, numbers, partition, scale
+  hint: did you mean "factor"? known: factor, scale
 test_bad.yml:51:5: the test gives no numbers, which is read
   hint: add numbers to given:; for no rows, its headings alone
 test_bad.yml:54:5: pipeline monthly runs window by window
@@ -329,6 +329,33 @@ def test_a_projects_own_mistakes_are_told_too(folder: ProjectFolder) -> None:
         "test_good.yml:8:5: rows in order, dates in mappings\n"
         'conf/pipelines/double.yml:1:11: unknown module "doubel"\n'
         '  hint: did you mean "double"? known: double, monthly, schemas'
+    )
+
+
+def test_pytests_settings_name_the_project_and_what_is_set(folder: ProjectFolder) -> None:
+    case = """
+        tests:
+          - name: five
+            node: doubled
+            given: {numbers: "n\\n1"}
+            expect: "n\\n5"
+        """
+    code = """
+        def test_five(flowpipe_project):
+            assert flowpipe_project.compute("doubled", given={"numbers": "n\\n1"})["doubled"]["n"].item() == 5
+        """
+    folder.write({f"shop/{name}": text for name, text in PROJECT.items()})
+    (folder.path / "conf/project.yml").unlink()
+    folder.write({"checks/test_five.yml": case, "checks/test_five_in_code.py": code})
+    settings = ("-o", "flowpipe_project=shop", "-o", "flowpipe_sets=params.factor=5")
+    assert run("checks", *settings) == (2, [])
+    passed, (told,) = run("checks")
+    assert (passed, told) == (
+        0,
+        (
+            f"no flowpipe project at {folder.path}/checks or above it: there is no conf/project.yml\n"
+            "  hint: put the test below a project, or name one in pytest's settings: flowpipe_project = FOLDER"
+        ),
     )
 
 

@@ -13,6 +13,7 @@ import polars as pl
 
 from flowpipe import Project
 from flowpipe.errors import FlowpipeError, Problem
+from flowpipe.picture import Graph
 from flowpipe.plan import Plan, Step
 from flowpipe.records import Published, Record, StepEnded
 from flowpipe.run import RunResult
@@ -26,6 +27,11 @@ assert_type(project.notes(), tuple[Problem, ...])
 for name, bound in project.check().items():
     assert_type(name, str)
     assert_type(bound.name, str)
+
+graph = project.graph("daily_delays", level="nodes")
+assert_type(graph, Graph)
+assert_type(graph.svg(), str)
+assert_type([vertex.name for vertex in graph.vertices], list[str])
 
 plan = project.plan("daily_delays", partitions=["2013-02"], force=True)
 assert_type(plan, Plan)
@@ -63,3 +69,4 @@ assert_type(values, dict[str, Any])
 
 project.run(partition="2013-02")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 project.plan(["daily_delays"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+project.graph(level="node")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -61,6 +61,7 @@ def ways(line: Line) -> list[Area]:
 def check(parts: Parts, sheet: Sheet) -> None:
     boxes = {box.vertex.id: area(box) for box in sheet.boxes}
     frames = {frame.group.name: area(frame) for frame in sheet.frames}
+    assert min(left for left, *_ in [*boxes.values(), *frames.values()]) == 0
     assert boxes.keys() == {vertex.id for vertex in parts.vertices}
     assert [pair for pair in combinations(boxes, 2) if overlap(boxes[pair[0]], boxes[pair[1]])] == []
     assert [pair for pair in combinations(frames, 2) if overlap(frames[pair[0]], frames[pair[1]])] == []
@@ -92,6 +93,12 @@ def test_nothing_lies_on_anything_else(nodes: int, pipelines: int) -> None:
     check(parts, arrange(parts))
 
 
+def test_what_reads_nothing_stands_at_the_left() -> None:
+    vertices = (Vertex("pipeline:a", "pipeline", "a"), Vertex("dataset:b", "dataset", "b"))
+    parts = Parts("made", "", (), vertices, (Edge("pipeline:a", "dataset:b"),))
+    check(parts, arrange(parts))
+
+
 def test_pipelines_alone_and_what_has_no_edges() -> None:
     parts = made(60, 12)
     whole = Parts("made", "", (), tuple(v for v in parts.vertices if not v.group), ())
@@ -119,6 +126,19 @@ def test_edges_do_not_cross_where_they_need_not() -> None:
     assert [name for name in order if name in "ABCD"] == [
         {"a": "D", "b": "C", "c": "B", "d": "A"}[name] for name in order if name in "abcd"
     ]
+
+
+def test_a_tree_in_any_order_has_no_crossing() -> None:
+    links = [Link(f"n{number // 2}", f"n{number}") for number in range(2, 64)]
+    names = [f"n{number}" for number in range(1, 64)]
+    random.Random(3).shuffle(names)
+    places = draw([Box(name, 50, 30) for name in names], links, Spacing(40, 10)).places
+    columns: dict[float, list[tuple[float, float]]] = {}
+    for link in links:
+        columns.setdefault(places[link.target][0], []).append((places[link.source][1], places[link.target][1]))
+    assert len(columns) == 5
+    for ends in columns.values():
+        assert [high for _, high in sorted(ends)] == sorted(high for _, high in ends)
 
 
 def test_a_source_stands_beside_what_takes_it() -> None:

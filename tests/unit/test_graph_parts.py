@@ -149,8 +149,8 @@ def test_a_dataset_tells_its_store_and_what_becomes_of_its_rows(whole: Graph) ->
         "table": "history",
         "mode": "overwrite",
         "schema": "rows:History",
-        "invalid rows": "quarantine",
-        "columns": "id Int64, day Date",
+        "invalid rows": "quarantine into history__rejected",
+        "columns": "id Int64\nday Date",
         "written by": "keep",
         "read by": "keep, report",
     }

@@ -1,6 +1,6 @@
 """Where the tables of a store are, and how their files are written."""
 
-from __future__ import annotations
+# Annotations are no texts here: Pydantic would compile each at every start.
 
 from typing import Any, Literal
 
@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from flowpipe.adapters.delta.check import PLAIN, is_plain
 from flowpipe.fields import Bytes
+from flowpipe.interpolation import without
 from flowpipe.objectstore import is_remote
 from flowpipe.validation import MalformedError
 
@@ -42,6 +43,7 @@ class Options(BaseModel):
         scheme = url.partition("://")[0].lower() if "://" in url else "file"
         if scheme not in _SCHEMES:
             raise MalformedError(f'delta-rs cannot write to "{scheme}://"', f"it knows {', '.join(_SCHEMES)}")
-        if is_remote(url) and not is_plain(url.partition("://")[2]):
+        # A check that looks nothing up has the url as it is written.
+        if is_remote(url) and not is_plain(without(url).partition("://")[2]):
             raise MalformedError(f'delta-rs quotes what "{url}" holds, and Polars does not', f"use only {PLAIN}")
         return url

@@ -1,7 +1,6 @@
-"""Where the files of a store are."""
+"""Where a store of files is, and how safely it is written."""
 
-from __future__ import annotations
-
+# Annotations are no texts here: Pydantic would compile each at every start.
 from typing import Any, Literal
 
 from pydantic import Field, field_validator

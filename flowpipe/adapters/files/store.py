@@ -219,7 +219,8 @@ class Files:
 
     def probe(self, *, written: bool) -> Iterable[Finding]:
         """Whether the folder can be listed, and whether it takes a file."""
-        return probing.place(self._url, self._options, self._root, written=written)
+        writable = written and urls.read_only(self._url) is None
+        return probing.place(self._url, self._options, self._root, written=writable)
 
     def close(self) -> None:
         """Nothing is held open."""

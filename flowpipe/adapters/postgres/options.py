@@ -62,7 +62,7 @@ class Options(Model):
     sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = Field(
         None, description="whether the connection is encrypted, as libpq has it; PGSSLMODE, or prefer, if absent"
     )
-    schema_: Annotated[str, written(r"[\s\S]{1,63}", f"a schema's name has 1 to {LONGEST} bytes")] = Field(
+    schema_: Annotated[str, written("name", r"[\s\S]{1,63}", f"a schema's name has 1 to {LONGEST} bytes")] = Field(
         "public", alias="schema", description="where tables without a schema and the states are", examples=["analytics"]
     )
     statement_timeout: Duration | None = Field(None, description="how long one statement may run", examples=["10m"])

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _PACKAGES = ("flowpipe-etl", "polars", "pyarrow", "cloudpickle")
 _CHECKED = ("python", *_PACKAGES, "dask", "distributed")
 _PATIENCE = 10
-_LOOK = 2
+_LOOK = 5
 _FAREWELL = 5.0
 # A scheduler listens for browsers even without one.
 _NO_DASHBOARD = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}

@@ -28,7 +28,7 @@ class DaskOptions(Model):
 
     model_config = ConfigDict(json_schema_extra=ruled([_OWN_ALONE]))
 
-    address: Annotated[str, written(f"|{_ADDRESS}", _LIKE)] | None = Field(
+    address: Annotated[str, written("address", f"|{_ADDRESS}", _LIKE)] | None = Field(
         None,
         description="of a running scheduler; a cluster on this machine if absent",
         examples=["tcp://scheduler:8786"],

@@ -31,7 +31,7 @@ class RayOptions(Model):
 
     model_config = ConfigDict(json_schema_extra=ruled([_OWN_ALONE]))
 
-    address: Annotated[str, written(_ADDRESS, _FORMS)] = Field(
+    address: Annotated[str, written("address", _ADDRESS, _FORMS)] = Field(
         "local",
         description="local (an instance of our own), auto (the cluster that runs on this machine), HOST:PORT, or "
         "ray://HOST:PORT",

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 import polars as pl
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from flowpipe import partition
 from flowpipe.adapters import (
@@ -53,7 +53,7 @@ Flaw = tuple[tuple[str, ...], str, str | None]
 class Options(BaseModel, extra="forbid", frozen=True):
     """Which file."""
 
-    database: str
+    database: str = Field(description="the SQLite file; relative to the project")
 
 
 class SQLite:

@@ -1,12 +1,11 @@
-"""The form of an explanation, and what every one of them is made from."""
+"""What explanations are made from: a checked project, its plan and its past; and words that several need."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
-from typing import Literal
 
 from flowpipe.bound import Bound
 from flowpipe.catalog import Catalog
@@ -20,23 +19,6 @@ from flowpipe.staleness import Choice
 from flowpipe.terminal import ago
 
 _LISTED = 3
-
-
-@dataclass(frozen=True)
-class Fact:
-    """One thing that is to be known, in one line or several."""
-
-    label: str
-    lines: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """What one thing is, as facts in the order in which people ask for them."""
-
-    kind: Literal["dataset", "node", "pipeline", "error"]
-    name: str
-    facts: tuple[Fact, ...]
 
 
 @dataclass(frozen=True)
@@ -76,8 +58,8 @@ class Surroundings:
             for choice in chosen(step):
                 key = choice.action, "; ".join(choice.reasons)
                 grouped.setdefault(key, []).append(str(step.slice))
-        grouped = {key: list(dict.fromkeys(slices)) for key, slices in grouped.items()}
-        return tuple(_reason(key, slices, len(steps)) for key, slices in grouped.items()) or ("no slice is due yet",)
+        told = sorted(grouped.items(), key=lambda item: ("run", "ask", "skip").index(item[0][0]))
+        return tuple(_reason(key, list(dict.fromkeys(slices)), len(steps)) for key, slices in told) or ("no slice yet",)
 
 
 def _reason(key: tuple[str, str], slices: Sequence[str], of: int) -> str:
@@ -102,18 +84,6 @@ def listed(names: Sequence[str]) -> str:
 def moment(at: datetime, now: datetime) -> str:
     """A time as the local clock shows it, and how long ago that was."""
     return f"{at.astimezone():%Y-%m-%d %H:%M:%S} ({ago(at, now)})"
-
-
-def known(facts: Iterable[tuple[str, Iterable[str] | str | None]]) -> tuple[Fact, ...]:
-    """Facts of which there is something to say."""
-    return tuple(_known(facts))
-
-
-def _known(facts: Iterable[tuple[str, Iterable[str] | str | None]]) -> Iterator[Fact]:
-    for label, said in facts:
-        lines = (said,) if isinstance(said, str) else tuple(said or ())
-        if lines:
-            yield Fact(label, lines)
 
 
 def place(where: Where | None) -> str:
