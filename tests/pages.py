@@ -32,7 +32,7 @@ _VARIES = (
     (re.compile(r"\b\d{8}-\d{6}-[0-9a-f]{4}\b"), "RUN"),
     (re.compile(r"\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d)?(?:\.\d+)?(?:\+00:00|Z| UTC)?"), "TIME"),
     (re.compile(r"\b\d+(?:\.\d+)? (?:seconds?|minutes?|hours?|s|min|h) ago|\bjust now\b"), "AGO"),
-    (re.compile(r"\b\d+(?:\.\d+)? ?m?s\b(?!/)"), "TOOK"),
+    (re.compile(r"\b(?:\d+h \d+m|\d+m \d+s|\d+(?:\.\d+)? ?m?s)\b(?!/)(?: \(\d+:\d\d:\d\d\))?"), "TOOK"),
     (re.compile(r"(?<=\S) {2,}|\s+$"), "  "),
 )
 
@@ -170,6 +170,8 @@ def without_times(line: str) -> str:
 
     >>> without_times("run 20261122-160759-df43  profile dev"), without_times("  a   done  3 rows   602 ms")
     ('run RUN  profile dev', '  a  done  3 rows  TOOK')
+    >>> without_times("done: 1 done in 1m 3s"), without_times("2 passed in 62.50s (0:01:02)")
+    ('done: 1 done in TOOK', '2 passed in TOOK')
     """
     for pattern, mark in _VARIES:
         line = pattern.sub(mark, line)

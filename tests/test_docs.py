@@ -57,6 +57,36 @@ def test_a_page_is_a_script(page: Path, tmp_path: Path) -> None:
     play(page, folder)
 
 
+LIES = {
+    "```bash\necho a\n```\n\n```text\nb\n```\n": "page.md:5: another output",
+    "```bash\nexit 3\n```\n": "page.md:1: exit code 3",
+    "```text\nb\n```\n": "page.md:1: the output of nothing",
+    "```rust\nfn main() {}\n```\n": "page.md:1: nothing runs rust",
+    "```yaml\na: 1\n```\n": "page.md:1: nothing runs yaml",
+    "```bash\ntrue\n": "page.md: a block that nothing sees",
+    "- like this:\n\n    ```bash\n    exit 3\n    ```\n": "page.md: a block that nothing sees",
+}
+
+
+@pytest.mark.parametrize(("text", "told"), LIES.items(), ids=LIES.values())
+def test_a_page_that_is_not_true_is_told(text: str, told: str, tmp_path: Path) -> None:
+    page, folder = tmp_path / "page.md", tmp_path / "reader"
+    page.write_text(text)
+    folder.mkdir()
+    with pytest.raises(AssertionError, match=told):
+        play(page, folder)
+
+
+def test_a_page_may_leave_out_lines_and_show_other_times(tmp_path: Path) -> None:
+    page, folder = tmp_path / "page.md", tmp_path / "reader"
+    page.write_text(
+        '```csv title="a/b.csv"\nx\n```\n\n```bash\ncd a\nseq 9; echo took 1.5 s\n```\n\n'
+        "```text\n1\n...\n9\ntook 20 ms\n```\n\n```bash\ncat b.csv\n```\n\n```text\nx\n```\n"
+    )
+    folder.mkdir()
+    play(page, folder)
+
+
 @pytest.mark.parametrize("block", parts("python"), ids=lambda block: block.place)
 def test_python(block: Block) -> None:
     exec(compile(block.text, block.place, "exec"), {})
