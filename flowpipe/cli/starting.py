@@ -48,7 +48,7 @@ def init(
     if place != Path.cwd():
         line(("  cd " + _quoted(folder), "bold"))
     for command, what in (
-        ("flowpipe run", "publishes every table, from the sample data"),
+        ("flowpipe run", "publishes every table"),
         (f"flowpipe read {made.template.look_at}", "looks at one"),
         ("flowpipe test", "runs tests/, with pytest"),
     ):

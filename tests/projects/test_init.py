@@ -38,7 +38,7 @@ made shop from the template minimal: one CSV file, one pipeline, one table
 
 next:
   cd shop
-  flowpipe run                    # publishes every table, from the sample data
+  flowpipe run                    # publishes every table
   flowpipe read daily_sales       # looks at one
   flowpipe test                   # runs tests/, with pytest
 """
