@@ -252,7 +252,7 @@ def test_wrong_options_are_said(options: dict[str, Any], message: str, hint: str
 def test_an_extra_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     _, (flaw,) = check(Options, {"dsn": "host=a"})
-    assert (flaw.message, flaw.hint) == ("psycopg and ADBC are not installed", "pip install 'flowpipe-etl[postgres]'")
+    assert (flaw.message, flaw.hint) == ("psycopg and ADBC are not installed", 'pip install "flowpipe-etl[postgres]"')
 
 
 def test_secrets_are_in_no_repr() -> None:

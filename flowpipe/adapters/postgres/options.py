@@ -74,7 +74,7 @@ class Options(Model):
     @classmethod
     def _has_drivers(cls, options: Any) -> Any:
         if not all(map(find_spec, ("psycopg", "adbc_driver_postgresql"))):
-            raise MalformedError("psycopg and ADBC are not installed", "pip install 'flowpipe-etl[postgres]'")
+            raise MalformedError("psycopg and ADBC are not installed", 'pip install "flowpipe-etl[postgres]"')
         return options
 
     @field_validator("dsn")
