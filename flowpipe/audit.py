@@ -97,6 +97,12 @@ class Audit:
     schema: Any = None
     on_invalid: OnInvalid = "fail"
 
+    @property
+    def declared(self) -> tuple[tuple[str, str], ...]:
+        """The columns that the schema names, or patterns of names, each with its type."""
+        columns = {} if self.schema is None else self.schema.columns
+        return tuple((name, str(column.dtype or "any type")) for name, column in columns.items())
+
     def schema_problems(self, schema: Schema) -> list[str]:
         """How columns and types differ from what is declared, and checks that cannot run on them; reads no row."""
         if self.schema is None:
@@ -167,7 +173,8 @@ def compile_schema(schema: object, *, on_invalid: OnInvalid) -> Audit:
         ConfigError: it is neither, or it asks for what `unsupported` lists.
     """
     if problems := unsupported(schema):
-        raise ConfigError(Problem(message) for message in problems)
+        told = (problem.rpartition("; ") for problem in problems)
+        raise ConfigError(Problem(what, None, hint) for what, _, hint in told)
     return Audit(load(schema), on_invalid)
 
 

@@ -14,12 +14,15 @@ from flowpipe.adapters import Dataset
 from flowpipe.audit import Audit, compile_schema
 from flowpipe.bound import GIVEN, Bound, Read, Write
 from flowpipe.catalog import Catalog
-from flowpipe.config import Configuration, PipelineConfig, coerce
+from flowpipe.config import Configuration, coerce
 from flowpipe.errors import FlowpipeError, Problem, Where, unknown
 from flowpipe.frames import kind_of
 from flowpipe.modules import ProjectCode
 from flowpipe.partition import Window
 from flowpipe.pipeline import Pipeline
+from flowpipe.pipelinefile import PipelineConfig
+
+_ADD_DATASET = "add it to conf/catalog.yml"
 
 
 @dataclass
@@ -98,6 +101,7 @@ class Binder:
             ]
             node = self.graph.nodes[entry.used_by[0]]
             if len(sources) > 1:
+                self.used_params.add(name)
                 text = f'"{name}" of node {node.name} is {" and ".join(sources)}'
                 self.problems.append(Problem(text, node.where, "rename one of them"))
             elif name in config.params:
@@ -113,7 +117,8 @@ class Binder:
                     reads[name] = read
             elif not entry.optional and name not in config.reads and name not in self.configuration.flawed:
                 known = {*self.graph.nodes, *config.params, *self._datasets, *GIVEN} - {node.name}
-                self.problems.append(unknown(f"input of node {node.name}:", name, known, node.where))
+                add = f"add it to conf/catalog.yml, or to params: in conf/pipelines/{self.name}.yml"
+                self.problems.append(unknown(f"input of node {node.name}:", name, known, node.where, add=add))
         return params, reads
 
     @property
@@ -188,8 +193,8 @@ class Binder:
             where = self.configuration.where_written(self.name, node_name)
             if node_name not in self.graph.nodes:
                 self.problems.append(unknown("node", node_name, self.graph.nodes, where))
-            if dataset_name not in self._datasets:
-                self.problems.append(unknown("dataset", dataset_name, self._datasets, where))
+            if dataset_name not in self._datasets and (node_name in self.graph.nodes or node_name != dataset_name):
+                self.problems.append(unknown("dataset", dataset_name, self._datasets, where, add=_ADD_DATASET))
             if node_name not in self.graph.nodes or dataset_name not in self.catalog:
                 continue
             node, dataset = self.graph.nodes[node_name], self.catalog.dataset(dataset_name)
@@ -292,4 +297,4 @@ class Binder:
         for name, read in config.reads.items():
             if read.dataset not in self._datasets:
                 where = self.configuration.where("pipelines", self.name, "reads", name)
-                self.problems.append(unknown("dataset", read.dataset, self._datasets, where))
+                self.problems.append(unknown("dataset", read.dataset, self._datasets, where, add=_ADD_DATASET))

@@ -10,7 +10,6 @@ from typing import Any
 from flowpipe import partition
 from flowpipe.adapters import Dataset
 from flowpipe.audit import Audit
-from flowpipe.config import PipelineConfig
 from flowpipe.datasets import DatasetConfig
 from flowpipe.errors import Problem
 from flowpipe.executors import ONE_CPU
@@ -20,6 +19,7 @@ from flowpipe.frames import Kind
 from flowpipe.hooks import Hook
 from flowpipe.partition import WHOLE, Slice, Window
 from flowpipe.pipeline import Pipeline
+from flowpipe.pipelinefile import PipelineConfig
 
 GIVEN = ("partition", "run_time")
 

@@ -50,7 +50,14 @@ class Catalog:
         Raises:
             ConfigError: the store's adapter is unknown or its options are wrong.
         """
-        store = dataset.config.store
+        return self.store(dataset.config.store)
+
+    def store(self, store: str) -> Adapter:
+        """The adapter of a store by its name.
+
+        Raises:
+            ConfigError: the store's adapter is unknown or its options are wrong.
+        """
         with self._lock:
             if store not in self._open:
                 self._open[store] = self._make(store, self._configuration.stores[store])

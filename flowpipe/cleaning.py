@@ -32,7 +32,7 @@ def leftovers(configuration: Configuration, state: Path, *, every: bool, only_ch
         FlowpipeError: the store of the kept frames does not answer.
     """
     kept = _checkpoints(shelf_of(configuration), Bounds.of(configuration), every=every)
-    return [*kept] if only_checkpoints else [*kept, *_of_dead_runs(state)]
+    return [*kept] if only_checkpoints else [*kept, *of_dead_runs(state)]
 
 
 def _checkpoints(shelf: Shelf, bounds: Bounds, *, every: bool) -> Iterator[Leftover]:
@@ -48,7 +48,7 @@ def _checkpoints(shelf: Shelf, bounds: Bounds, *, every: bool) -> Iterator[Lefto
         yield Leftover(what, shelf.shown(entry.name), entry.bytes, partial(shelf.remove, entry.name))
 
 
-def _of_dead_runs(state: Path) -> Iterator[Leftover]:
+def of_dead_runs(state: Path) -> Iterator[Leftover]:
     """Scratch folders, but for those that a decided step still needs, and what engines had spilled."""
     decided = [path.name for path in (state / "intents").glob("*.json")]
     for what, name in (("scratch folder", "scratch"), ("spilled rows", "spill")):

@@ -16,6 +16,7 @@ import yaml
 
 from flowpipe.errors import ConfigError, Problem, Where
 from flowpipe.interpolation import interpolate
+from flowpipe.yamlfaults import syntax_problem
 
 try:
     from yaml import CSafeLoader as YamlLoader
@@ -40,18 +41,6 @@ _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 # Compiled when a file has such a character: that takes longer than to import this module.
 _NOT_PRINTABLE = r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 _INF_NAN = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
-# What libyaml and PyYAML say, and what a person can do about it.
-_SYNTAX = (
-    ("mapping values are not allowed", 'a ":" cannot stand here', 'quote a text that holds ": ", and check the indent'),
-    ("another document", "a second document begins here", 'one file is one document: remove the "---"'),
-    ("undefined alias", "this alias has no anchor", "write &NAME before the value that *NAME repeats"),
-    ("tab character", "a tab cannot indent", "indent with spaces"),
-    ("unexpected end of stream", "the quote is never closed", "close it"),
-    ("expected ',' or", 'a "," or the closing bracket is missing', 'in brackets, texts as "${env:NAME}" need quotes'),
-    ("node content", "a value is missing here", "write it, and close every bracket"),
-    ("unknown escape", "unknown escape", "write the text in single quotes"),
-    ("did not find expected", "this does not fit what is above it", "check the indent"),
-)
 
 
 @dataclass(frozen=True)
@@ -110,7 +99,7 @@ def parse(text: str, shown_as: str, *, resolve: bool = True) -> Document:
     try:
         root = _Loader(text).get_single_node()
     except yaml.MarkedYAMLError as error:
-        return _broken(shown_as, _syntax_problem(error, text, shown_as))
+        return _broken(shown_as, syntax_problem(error, text, shown_as))
     except (yaml.reader.ReaderError, UnicodeEncodeError):
         return _broken(shown_as, _control_character(text, shown_as))
     except RecursionError:
@@ -153,21 +142,6 @@ def _control_character(text: str, shown_as: str) -> Problem:
     return Problem(
         f"the character {text[bad]!a} cannot stand in YAML", where, "remove it, or escape it in double quotes"
     )
-
-
-def _syntax_problem(error: yaml.MarkedYAMLError, text: str, shown_as: str) -> Problem:
-    """A syntax error in plain words."""
-    mark, said, where = error.problem_mark, error.problem or "", _where(shown_as, error.problem_mark)
-    if "cannot start any token" in said and mark:
-        if text[mark.index] == "\t":
-            return Problem("a tab cannot indent", where, "indent with spaces")
-        return Problem(f"a text cannot begin with {text[mark.index]}", where, "put the text in quotes")
-    opened = error.context_mark
-    since = f"; what it belongs to begins at line {opened.line + 1}" if opened and opened.line + 1 != where.line else ""
-    for sign, message, hint in _SYNTAX:
-        if sign in said:
-            return Problem(message + since, where, hint)
-    return Problem(f"not YAML: {said}{since}", where)
 
 
 def _core_tag(text: str) -> str:

@@ -8,168 +8,107 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
-from flowpipe import partition
 from flowpipe.conffile import Document
 from flowpipe.datasets import DatasetConfig
 from flowpipe.errors import ConfigError, Problem, Where
-from flowpipe.fields import Bytes, DatasetName, Duration, Name, NodeName, TimeZone
+from flowpipe.fields import Bytes, DatasetName, Duration, Name, TimeZone
 from flowpipe.layers import value
-from flowpipe.partition import Every
-from flowpipe.running import NodeConfig, RetryConfig, Timeout
-from flowpipe.validation import MalformedError, Model, check, validate
+from flowpipe.pipelinefile import Hooks, PipelineConfig
+from flowpipe.running import RetryConfig
+from flowpipe.validation import Model, check, validate
 
 _ModelT = TypeVar("_ModelT", bound=BaseModel)
-
-
-class ReadConfig(Model):
-    """A read that differs from its parameter's name or default."""
-
-    dataset: Name
-    trigger: bool = Field(True, description="whether a new version makes the outputs stale")
-    watermark: str | None = Field(None, description="a column that grows: only rows above what was loaded are read")
-
-
-class HookConfig(Model):
-    """One of Hamilton's lifecycle adapters by its dotted name; its constructor checks the rest."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-    hook: str
-
-
-def _hooks(value: Any) -> Any:
-    return [{"hook": each} if isinstance(each, str) else each for each in value] if isinstance(value, list) else value
-
-
-Hooks = Annotated[list[HookConfig], BeforeValidator(_hooks)]
-
-
-def _window_text(value: Any) -> Any:
-    return str(value) if type(value) is int else value
-
-
-class PartitionsConfig(Model):
-    """The windows a pipeline runs over; `end` is inclusive, absent means the last closed window."""
-
-    every: Every
-    timezone: TimeZone = "UTC"
-    start: Annotated[str, BeforeValidator(_window_text)]
-    end: Annotated[str, BeforeValidator(_window_text)] | None = None
-
-    @field_validator("start", "end")
-    @classmethod
-    def _window(cls, text: str | None, info: ValidationInfo) -> str | None:
-        if text is None or "every" not in info.data:
-            return text
-        try:
-            window = partition.parse(text, info.data["every"], info.data.get("timezone", "UTC"))
-        except ValueError as error:
-            message, _, hint = str(error).partition("; ")
-            raise MalformedError(message, hint) from None
-        start = info.data.get("start")
-        if start and window.start < partition.parse(start, info.data["every"], info.data.get("timezone", "UTC")).start:
-            raise MalformedError(f'the end "{text}" is before the start "{start}"', "write the later window as end")
-        return text
-
-
-def _reads(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
-    named = {name: {"dataset": read} if isinstance(read, str) else read for name, read in value.items()}
-    return {name: {"dataset": name, **read} if isinstance(read, dict) else read for name, read in named.items()}
-
-
-def _writes(value: Any) -> Any:
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        return value
-    if twice := sorted({name for name in value if value.count(name) > 1}):
-        raise MalformedError(f'"{twice[0]}" is written twice', "name each node once")
-    return {name: name for name in value}
-
-
-class PipelineConfig(Model):
-    """One `conf/pipelines/NAME.yml`, with project and profile merged in."""
-
-    modules: Annotated[list[str], Field(min_length=1)]
-    params: dict[str, Any] = Field(default_factory=dict)
-    config: dict[str, Any] = Field(default_factory=dict, description="Hamilton's configuration: it decides the graph")
-    reads: Annotated[dict[Name, ReadConfig], BeforeValidator(_reads)] = Field(
-        default_factory=dict, description="parameter: dataset, where the names differ"
-    )
-    writes: Annotated[dict[NodeName, Name], BeforeValidator(_writes)] = Field(
-        description="node: dataset; a list when the names are the same"
-    )
-    partitions: PartitionsConfig | None = None
-    retry: RetryConfig = RetryConfig()
-    timeout: Timeout | None = Field(None, description="of each step as a whole")
-    nodes: dict[NodeName, NodeConfig] = Field(default_factory=dict)
-    always: bool = False
-    hooks: Hooks = Field(default_factory=list, description="lifecycle adapters of Hamilton that watch, as module.Class")
 
 
 class BreakerConfig(Model):
     """When a store that fails run after run is left alone, and for how long."""
 
-    failures: Annotated[int, Field(ge=1)] = 5
-    cool_down: Duration = "10m"
+    failures: Annotated[int, Field(ge=1)] = Field(5, description="failing runs in a row after which it is left alone")
+    cool_down: Duration = Field("10m", description="how long it is left alone before one run tries it again")
 
 
 class StoreConfig(Model):
     """One store of a profile; the adapter validates the rest."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
-    adapter: str
-    breaker: BreakerConfig | None = None
+
+    adapter: str = Field(description="what kind of store it is; the other keys are the adapter's own")
+    breaker: BreakerConfig | None = Field(
+        None, description="leave the store alone for a while when it fails again and again; none by default"
+    )
 
 
 class ExecutorConfig(Model):
     """Where node functions run; the executor validates the rest."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
-    type: str = "threads"
+
+    type: str = Field("threads", description="where node functions run; the other keys are the executor's own")
 
 
 class CheckpointsConfig(Model):
     """How long the frames of nodes are kept, and how much of them."""
 
-    expire: Duration = Field("7d", description="since they were last used")
-    max_size: Bytes = "10GB"
+    expire: Duration = Field("7d", description="how long a frame is kept after it was last used")
+    max_size: Bytes = Field("10GB", description="beyond so much the least used frames go first")
 
 
 class Defaults(Model):
     """What every pipeline begins with."""
 
-    params: dict[str, Any] = Field(default_factory=dict)
-    config: dict[str, Any] = Field(default_factory=dict)
-    retry: RetryConfig = RetryConfig()
-    executor: ExecutorConfig = ExecutorConfig()
-    hooks: Hooks = Field(default_factory=list, description="lifecycle adapters of Hamilton that watch, as module.Class")
-    memory_budget: Bytes | None = Field(None, description="memory for rows, such as `2GB`; what is more goes to disk")
-    deadline: Duration | None = Field(None, description="the longest that a run may take, such as `2h`")
+    params: dict[str, Any] = Field({}, description="values of parameters", examples=[{"late_minutes": 15}])
+    config: dict[str, Any] = Field(
+        {}, description="Hamilton's configuration: it decides the graph (`@config.when`)", examples=[{"region": "eu"}]
+    )
+    retry: RetryConfig = Field(RetryConfig(), description="how nodes are tried again when they fail")
+    executor: ExecutorConfig = Field(ExecutorConfig(), description="where node functions run; threads by default")
+    hooks: Hooks = Field(
+        [],
+        description="lifecycle adapters of Hamilton that watch, as module.Class or with their arguments",
+        examples=[["hamilton.lifecycle.default.PrintLn"]],
+    )
+    memory_budget: Bytes | None = Field(
+        None, description="memory for rows, of each process; what sorts, joins and groups need beyond it goes to disk"
+    )
+    deadline: Duration | None = Field(None, description="the longest that a run may take", examples=["2h"])
     max_parallel_steps: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="how many steps run at once; as many as the executor has CPUs if absent"
+        None, description="how many steps run at once; as many as the executor has CPUs if absent", examples=[4]
     )
 
 
 class ProjectConfig(Model):
     """`conf/project.yml`."""
 
-    name: str
-    profile: Name = "dev"
-    timezone: TimeZone = Field("UTC", description="of every grain and windows that name none")
-    defaults: Defaults = Defaults()
+    name: str = Field(description="the project's name", examples=["nycflights"])
+    profile: Name = Field("dev", description="the profile that is used without --profile and FLOWPIPE_PROFILE")
+    timezone: TimeZone = Field("UTC", description="of every grain and of all windows that name none")
+    tests: str = Field("tests", description="the folder whose tests `flowpipe test` runs", examples=["tests/pipelines"])
+    defaults: Defaults = Field(
+        Defaults(), description="what every pipeline begins with; pipelines, profiles and flags are stronger"
+    )
 
 
 class ProfileConfig(Defaults):
     """One `conf/profiles/NAME.yml`."""
 
-    extends: str | None = None
-    protected: bool = Field(False, description="inherits no stores")
-    stores: dict[Name, dict[str, Any]] = Field(default_factory=dict)
-    scratch: Name | None = Field(None, description="the store in which the frames of nodes are kept")
-    checkpoints: CheckpointsConfig = CheckpointsConfig()
+    extends: str | None = Field(None, description="the profile that this one is merged over", examples=["dev"])
+    protected: bool = Field(False, description="inherit no store through `extends`")
+    stores: dict[Name, dict[str, Any]] = Field(
+        {},
+        description="the places of datasets, by the names that the catalog uses",
+        examples=[{"lake": {"adapter": "delta", "url": "data/lake"}}],
+    )
+    scratch: Name | None = Field(
+        None,
+        description="a files or delta store that keeps the frames of `checkpoint:`; the project's folder if absent",
+        examples=["lake"],
+    )
+    checkpoints: CheckpointsConfig = Field(
+        CheckpointsConfig(), description="how long the frames of `checkpoint:` are kept, and how much of them"
+    )
 
 
 class Tree(Model):
@@ -212,6 +151,13 @@ class Configuration:
     max_parallel_steps: int | None = None
     scratch: str | None = None
     checkpoints: CheckpointsConfig = field(default_factory=CheckpointsConfig)
+    sources: Path | None = None
+    """The folder that holds `pipelines/`; None: it is `root`."""
+
+    @property
+    def code(self) -> Path:
+        """The folder of the project's Python modules."""
+        return (self.sources or self.root) / "pipelines"
 
     def where(self, *path: str | int) -> Where | None:
         """The place of a value, or of what is nearest around it, such as `("catalog", "flights", "mode")`."""

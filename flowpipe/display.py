@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from flowpipe.history import RunDetail, RunRow, StepRow
-from flowpipe.terminal import COLORS, REUSED, line, rows, seconds, size, table
+from flowpipe.terminal import COLORS, REUSED, ago, is_terminal, line, rows, seconds, size, table
 
 
 def runs(found: Sequence[RunRow]) -> None:
     """Past runs, a row each."""
-    grid = []
+    grid, now = [], datetime.now(UTC)
     for entry in found:
         steps = ", ".join(f"{count} {outcome or 'running'}" for outcome, count in entry.steps.items())
-        started = f"{entry.started_at.astimezone():%Y-%m-%d %H:%M:%S}"
+        absolute = f"{entry.started_at.astimezone():%Y-%m-%d %H:%M:%S}"
+        started = ago(entry.started_at, now) if is_terminal() else absolute
         grid.append((entry.run, started, entry.profile, entry.outcome or "running", seconds(entry.seconds), steps))
     table(("RUN", "STARTED", "PROFILE", "OUTCOME", "TOOK", "STEPS"), grid, right=("TOOK",))
 
@@ -23,7 +25,8 @@ def run(found: RunDetail) -> None:
     entry = found.run
     outcome = entry.outcome or "running"
     line(f"run {entry.run}  ", (outcome, COLORS.get(outcome, "")), f"  {seconds(entry.seconds)}")
-    line(f"{entry.started_at.astimezone():%Y-%m-%d %H:%M:%S}  profile {entry.profile}  {entry.command}")
+    when = f"{entry.started_at.astimezone():%Y-%m-%d %H:%M:%S}, {ago(entry.started_at, datetime.now(UTC))}"
+    line(f"{when}  profile {entry.profile}  {entry.command}")
     for step in found.steps:
         _step(step)
     if entry.error:

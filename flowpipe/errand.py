@@ -166,7 +166,7 @@ def perform(errand: Errand) -> Returned:
 @lru_cache(maxsize=2)
 def _opened(project: bytes) -> tuple[Configuration, ProjectCode, Importer]:
     configuration, importer = cloudpickle.loads(project)
-    return configuration, ProjectCode(configuration.root / "pipelines", importer), importer
+    return configuration, ProjectCode(configuration.code, importer), importer
 
 
 @lru_cache(maxsize=64)

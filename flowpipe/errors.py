@@ -87,7 +87,15 @@ class FlowpipeError(Exception):
     def hide(self, redact: Callable[[str], str]) -> None:
         """Take secrets out of all that it tells; a traceback of it must go through `redact`, too."""
         self.redact = redact
-        self.problems = tuple(each.hidden(redact) for each in self.problems)
+        self._tell(each.hidden(redact) for each in self.problems)
+
+    def at(self, where: Where) -> Self:
+        """The same, with a place for what has none."""
+        self._tell(replace(each, where=each.where or where) for each in self.problems)
+        return self
+
+    def _tell(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
         self.args = ("\n".join(str(each) for each in self.problems),)
 
     @classmethod
@@ -207,8 +215,12 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
-def unknown(kind: str, name: str, known: Iterable[str], where: Where | None = None) -> Problem:
+def unknown(
+    kind: str, name: str, known: Iterable[str], where: Where | None = None, *, add: str | None = None
+) -> Problem:
     """The one way to say "Unknown X": names the nearest known X, and all of them while they are few.
+
+    `add` is what else can be done, where a name is not like any that is known: how to make one.
 
     >>> print(unknown("store", "lakee", ["lake", "landing"]))
     unknown store "lakee"
@@ -223,6 +235,8 @@ def unknown(kind: str, name: str, known: Iterable[str], where: Where | None = No
         hints.append(f"known: {', '.join(names)}")
     elif not close:
         hints.append(f"known: {', '.join(names[:12])} and {len(names) - 12} more")
+    if add and not close:
+        hints[-1] += f"; or {add}" if names else f"; {add}"
     return Problem(f'unknown {kind} "{name}"', where, " ".join(hints) or None)
 
 

@@ -186,6 +186,13 @@ def latest(connection: sqlite3.Connection, limit: int) -> list[RunRow]:
     return [_run_row(connection, row) for row in rows.fetchall()]
 
 
+def last_of_node(connection: sqlite3.Connection, pipeline: str, node: str) -> tuple[str, str, NodeRow] | None:
+    """The latest run and slice in which a node ran, and how that went."""
+    query = "SELECT * FROM nodes WHERE pipeline = ? AND node = ? ORDER BY started_at DESC LIMIT 1"
+    row = connection.execute(query, (pipeline, node)).fetchone()
+    return (row["run"], row["slice"], NodeRow(**_values(row, "run", "pipeline", "slice"))) if row else None
+
+
 def _run_row(connection: sqlite3.Connection, row: sqlite3.Row) -> RunRow:
     counts = connection.execute("SELECT outcome, count(*) FROM steps WHERE run = ? GROUP BY outcome", (row["run"],))
     return RunRow(**_values(row), steps=dict(counts.fetchall()))

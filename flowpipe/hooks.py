@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from types import ModuleType, UnionType
 from typing import Any, Union, get_args, get_origin
 
-from flowpipe.config import Configuration, HookConfig, coerce
+from flowpipe.config import Configuration, coerce
 from flowpipe.errors import ConfigError, Problem, Where, nearest, unknown
 from flowpipe.modules import ProjectCode
+from flowpipe.pipelinefile import HookConfig
 
 _CALLED = (
     "post_graph_construct",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import graphlib
 from collections.abc import Iterable
 
-from flowpipe.bound import Bound
+from flowpipe.bound import GIVEN, Bound
 from flowpipe.config import Configuration
 from flowpipe.errors import Problem, unknown
 
@@ -42,7 +42,8 @@ def unused_params(
             declared.setdefault(key, []).append(name)
     for (param, _), names in declared.items():
         if not any((name, param) in used for name in names):
-            known = {entry for name in names if name in bound for entry in bound[name].graph.inputs}
+            readers = [bound[name] for name in names if name in bound]
+            known = {entry for reader in readers for entry in reader.graph.inputs.keys() - reader.reads - {*GIVEN}}
             yield unknown("param", param, known, configuration.where_key("pipelines", names[0], "params", param))
 
 

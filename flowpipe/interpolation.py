@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,15 @@ class Interpolated:
     whole: bool
     secrets: frozenset[str]
     problems: tuple[Problem, ...]
+
+
+def without(text: str) -> str:
+    """The text with each interpolation left out: what of it is known where nothing is looked up.
+
+    >>> without("s3://${env:BUCKET}/lake")
+    's3:///lake'
+    """
+    return _TOKEN.sub("", text)
 
 
 def interpolate(text: str, where: Where, *, resolve: bool) -> Interpolated:
@@ -64,6 +74,18 @@ def interpolate(text: str, where: Where, *, resolve: bool) -> Interpolated:
         secrets=frozenset(secrets),
         problems=tuple(problems),
     )
+
+
+def variables(text: str) -> Iterator[str]:
+    """The environment variables that a text names.
+
+    >>> list(variables("${env:HOST}:${env:PORT:-5432} $${env:NOT} ${file:/run/pw}"))
+    ['HOST', 'PORT']
+    """
+    for token in _TOKEN.finditer(text):
+        source = _SOURCE.fullmatch(token[1] or "")
+        if source and source["env"]:
+            yield source["env"]
 
 
 def _look_up(source: re.Match[str], where: Where) -> tuple[str, bool]:

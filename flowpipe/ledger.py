@@ -19,7 +19,7 @@ from typing import Self
 
 from flowpipe import history
 from flowpipe.errors import UsageError, Where, unknown
-from flowpipe.history import RunDetail, RunRow
+from flowpipe.history import NodeRow, RunDetail, RunRow
 from flowpipe.liveness import Liveness
 from flowpipe.records import Record, RunEnded, RunStarted
 
@@ -104,6 +104,15 @@ class Ledger:
                 return []
         return dead
 
+    def version(self) -> int | None:
+        """The version of the file; None where nothing has been written yet.
+
+        Raises:
+            UsageError: the ledger cannot be read, is damaged, or is a newer flowpipe's.
+        """
+        with self._reading() as connection:
+            return self._version(connection) if connection else None
+
     def runs(self, limit: int = 20) -> list[RunRow]:
         """The latest runs, newest first.
 
@@ -112,6 +121,15 @@ class Ledger:
         """
         with self._reading() as connection:
             return history.latest(connection, limit) if connection else []
+
+    def last_of_node(self, pipeline: str, node: str) -> tuple[str, str, NodeRow] | None:
+        """The latest run and slice in which a node ran, and how that went; None: never.
+
+        Raises:
+            UsageError: the ledger cannot be read, is damaged, or is a newer flowpipe's.
+        """
+        with self._reading() as connection:
+            return history.last_of_node(connection, pipeline, node) if connection else None
 
     def run(self, name: str) -> RunDetail:
         """One run by its name, the beginning of its name, or `last`.
@@ -199,7 +217,7 @@ class Ledger:
                     "the run ledger is damaged", where=self._where, hint="delete the file: it is only history"
                 ) from error
             raise UsageError(
-                f"the run ledger cannot be {attempt}: {error}",
+                f"the run ledger cannot be {attempt}: {getattr(error, 'strerror', None) or error}",
                 where=self._where,
                 hint="check the folder's permissions and free space",
             ) from error

@@ -10,6 +10,21 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 
+def is_free(lock: Path) -> bool:
+    """Whether no process holds a lock file, which is not made; it is held for no longer than it takes to ask.
+
+    Raises:
+        OSError: that cannot be found out.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(lock, timeout=0) if lock.exists() else ExitStack():
+            return True
+    except Timeout:
+        return False
+
+
 class Liveness:
     """The lock files of runs in one folder, which is made when it is needed."""
 

@@ -13,7 +13,6 @@ from flowpipe.conffile import Document, parse, read
 from flowpipe.config import (
     Configuration,
     ExecutorConfig,
-    PipelineConfig,
     ProfileConfig,
     ProjectConfig,
     StoreConfig,
@@ -23,6 +22,7 @@ from flowpipe.datasets import DatasetConfig, flaws
 from flowpipe.errors import ConfigError, Problem, Where, redact, unknown
 from flowpipe.fields import duration, size
 from flowpipe.layers import at, join, layered, merge, under, value
+from flowpipe.pipelinefile import PipelineConfig
 from flowpipe.validation import problem, validate
 
 _FLAG_SECTIONS = ("params", "config", "retry", "executor", "stores")
@@ -73,7 +73,7 @@ def load_valid(
     problems += found
     problems += _dataset_problems(tree, stores_known=sources.all_profiles_found)
     problems = [_redacted(each, tree.secrets) for each in problems]
-    if not sources.all_profiles_found or ("catalog",) in tree.unresolved:
+    if not sources.all_profiles_found or ("catalog",) in tree.unresolved or not isinstance(catalog.data, dict):
         raise ConfigError(problems)
     return _configuration(root, name, tree, result or _valid(tree), problems)
 
@@ -132,7 +132,7 @@ class _Sources:
                 self.problems.append(Problem(f"profiles extend one another: {told}", where, "take one extends out"))
                 break
             if wanted not in known:
-                self.problems.append(unknown("profile", wanted, known, where))
+                self.problems.append(unknown("profile", wanted, known, where, add=f"write conf/profiles/{wanted}.yml"))
                 self.all_profiles_found = False
                 break
             document = chain[wanted] = self.read(f"conf/profiles/{wanted}.yml")
@@ -152,7 +152,8 @@ class _Sources:
                 hint = f"write it like --set {section}={_FLAG_VALUES[section]}"
                 self.problems.append(Problem(f'"{text}" is not {section}=VALUE', where, hint))
             elif section not in (*_FLAG_SECTIONS, *_FLAG_VALUES):
-                self.problems.append(unknown("section", section, (*_FLAG_SECTIONS, *_FLAG_VALUES), where))
+                add = None if names else f"params.{section}=..."
+                self.problems.append(unknown("section", section, (*_FLAG_SECTIONS, *_FLAG_VALUES), where, add=add))
             elif section in _FLAG_SECTIONS and (not equals or not names or "" in names):
                 hint = "write it like --set params.late_minutes=20"
                 self.problems.append(Problem(f'"{text}" is not SECTION.KEY=VALUE', where, hint))
@@ -276,7 +277,7 @@ def _dataset_problems(tree: Document, *, stores_known: bool) -> Iterator[Problem
         store, place = dataset.get("store"), (*path, "store")
         is_certain = stores_known and isinstance(stores, dict) and place not in tree.unresolved
         if is_certain and isinstance(store, str) and store not in stores:
-            yield unknown("store", store, stores, tree.where(place))
+            yield unknown("store", store, stores, tree.where(place), add="add it under stores: of the profile")
 
 
 def _redacted(each: Problem, secrets: frozenset[str]) -> Problem:

@@ -12,7 +12,8 @@ from tempfile import TemporaryDirectory
 import polars as pl
 
 from flowpipe import loading, memory, partition
-from flowpipe.adapters import Adapter, Dataset, Missing, Selective
+from flowpipe.adapters import Adapter, Dataset, Missing
+from flowpipe.adapters.abilities import Selective
 from flowpipe.catalog import REJECTED, Catalog
 from flowpipe.config import Configuration
 from flowpipe.errors import ConfigError, DataError, FlowpipeError, UsageError, redact, unexpected, unknown

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import functools
 import inspect
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -14,6 +16,10 @@ from typing import Any
 
 from flowpipe.errors import ConfigError, Problem, Where, nearest, unknown
 from flowpipe.importer import Importer
+
+_DECORATORS = "hamilton.function_modifiers"
+# Where an import error says that it found a library.
+_FILE = re.compile(r" \([^()]*[/\\][^()]*\)$")
 
 
 class ProjectCode:
@@ -80,7 +86,9 @@ class ProjectCode:
         found: Any = self.load(module_name, where)
         for part in name.split("."):
             if not hasattr(found, part):
-                public = [key for key in vars(found) if not key.startswith("_")]
+                public = [
+                    key for key, value in vars(found).items() if not (key.startswith("_") or inspect.ismodule(value))
+                ]
                 raise ConfigError([unknown(f"object of module {module_name}:", part, public, where)])
             found = getattr(found, part)
         return found
@@ -179,10 +187,11 @@ class ProjectCode:
             hint = f"the line reads: {error.text.strip()}" if error.text else None
             return Problem(f"{type(error).__name__}: {error.msg}", where, hint)
         place, line = self.raised_at(error) or (Where(self._relative(str(self.importer.files[name].path))), "")
-        message = f"{name} cannot be imported: {type(error).__name__}: {text}"
+        message = f"{name} cannot be imported: {type(error).__name__}: {_FILE.sub('', text)}"
         if isinstance(error, ModuleNotFoundError) and error.name:
             return Problem(message, place, self._not_found_hint(self.public_text(error.name)))
-        return Problem(message, place, f"the line reads: {line}" if line else None)
+        hint = f"the line reads: {line}" if line else "import it in Python to see where it fails"
+        return Problem(message, place, f"did you mean {close}? {hint}" if (close := _meant(error)) else hint)
 
     def _not_found_hint(self, missing: str) -> str:
         if missing in self.importer.files:
@@ -190,3 +199,20 @@ class ProjectCode:
         close = nearest(missing, self.modules)
         install = f"pip install {missing.partition('.')[0]}"
         return f'did you mean "{close}"?' if close else f'"{install}" may be what is missing'
+
+
+def _meant(error: BaseException) -> str | None:
+    """What a name that is not there was meant to be: an attribute, a name of its module, or a decorator."""
+    unknown_import = re.match(r"cannot import name '(\w+)' from '([\w.]+)'", str(error))
+    if unknown_import:
+        return nearest(unknown_import[1], dir(sys.modules.get(unknown_import[2])))
+    if isinstance(error, AttributeError) and error.name:
+        return nearest(error.name, dir(error.obj))
+    if not isinstance(error, NameError) or not error.name:
+        return None
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    if close := nearest(error.name, {**frame.f_globals, **vars(builtins)}):
+        return close
+    decorators = vars(sys.modules.get(_DECORATORS, builtins))
+    close = nearest(error.name, decorators)
+    return f'{close}, with "from {_DECORATORS} import {close}"' if close else None

@@ -54,6 +54,10 @@ _HINTS = {
         "look at the credentials: the store's options, the environment, the profile",
     ),
 }
+_OF_SYSTEM: dict[type[OSError], tuple[str, str]] = {
+    NotADirectoryError: ("a file is where its folder should be", "correct the store's `url`"),
+    PermissionError: ("access is denied", _HINTS["AccessDenied"]),
+}
 
 
 def is_remote(url: str) -> bool:
@@ -150,8 +154,8 @@ def explain(error: Exception) -> tuple[str, str | None]:
         )
     if answer:
         return f"{answer[2]} ({answer[1]})", _HINTS.get(answer[1])
-    if isinstance(error, PermissionError):
-        return "access is denied", _HINTS["AccessDenied"]
+    if isinstance(error, (NotADirectoryError, PermissionError)):
+        return _OF_SYSTEM[type(error)]
     if status := re.search(r"non-2xx status code\W+(\d{3}[ A-Za-z]*)", text):
         return f"the server answers {status[1].strip()}", "run again; if it stays, look at the server"
     if "error sending request" in text or "Could not connect" in text or isinstance(error, ConnectionError):

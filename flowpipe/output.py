@@ -12,7 +12,8 @@ from typing import Literal
 import polars as pl
 
 from flowpipe import dtypes, keys, partition
-from flowpipe.adapters import Adapter, Dataset, Filling, Publication, Staged, State, versions
+from flowpipe.adapters import Adapter, Dataset, Publication, Staged, State, versions
+from flowpipe.adapters.abilities import Filling
 from flowpipe.bound import Write
 from flowpipe.catalog import rejected
 from flowpipe.checks import REJECTED_SCHEMA, Counts, Expectations, Verdict, verdict

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flowpipe import blocks, graph
-from flowpipe.config import PipelineConfig
 from flowpipe.errors import ConfigError, FlowpipeError, NodeError, Problem, Where, unknown
 from flowpipe.executors import NodeProgress
 from flowpipe.executors.scheduler import Scheduler
-from flowpipe.executors.task import Failure, NodesFailed, Settings, Task, Watch
+from flowpipe.executors.task import Failure, NodesFailed, NodeTimeout, Settings, Task, Watch
 from flowpipe.firing import NO_HOOKS, Firing
 from flowpipe.hooks import Hook, invalid
 from flowpipe.modules import ProjectCode
+from flowpipe.pipelinefile import PipelineConfig
 
 # What a value must be where a number is annotated: NumPy's numbers are as good as Python's.
 _NUMBERS: dict[type, type] = {int: numbers.Integral, float: numbers.Real, complex: numbers.Complex, bool: object}
@@ -44,7 +44,7 @@ class Node:
     """A node of the graph; `where` is the user's function, `module` the one that holds it.
 
     One that `expands` gives the items of a fan-out; what is `within` it runs once per item; `collects` is the input
-    that a node gets for all items.
+    that a node gets for all items. `says` is the function's docstring.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Node:
     expands: bool = False
     within: str | None = None
     collects: str | None = None
+    doc: str = ""
 
 
 @dataclass(frozen=True)
@@ -184,9 +185,9 @@ class Pipeline:
 
     def _explained(self, failures: Sequence[Failure]) -> FlowpipeError:
         first, *others = failures
-        if isinstance(first.error, FlowpipeError):
-            return first.error
         node = self.nodes[first.node.partition("[")[0]]
+        if isinstance(first.error, FlowpipeError):
+            return first.error.at(node.where)
         if isinstance(first.error, WrongType):
             return self._of_wrong_type(node, first.error)
         item = f" for item {first.item} of {node.within}" if first.item else ""
@@ -196,7 +197,10 @@ class Pipeline:
         place = self._code.raised_at(first.error)
         lines += [f"  at {place[0]}: {place[1]}"] if place else []
         lines += [f"  node {other.node} failed as well: {self._cause(other.error, 1)}" for other in others[:2]]
-        return NodeError("\n".join(lines), where=node.where, hint="run again with --debug to see the traceback")
+        hint = "run again with --debug to see the traceback"
+        if isinstance(first.error, NodeTimeout):
+            hint = f"give it more time: nodes: {{{node.name}: {{timeout: ...}}}} in conf/pipelines/{self.name}.yml"
+        return NodeError("\n".join(lines), where=node.where, hint=hint)
 
     def _of_wrong_type(self, node: Node, error: WrongType) -> NodeError:
         gives = "None" if error.given is type(None) else graph.type_name(error.given, self._code)
@@ -272,6 +276,7 @@ def _node(node: Any, code: ProjectCode, within: str | None) -> Node:
         blocks.expands(node),
         within,
         blocks.collected(node),
+        str(node.documentation or ""),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from flowpipe import watermark
+from flowpipe import markup, watermark
 from flowpipe.adapters import Dataset, Missing, Pin
 from flowpipe.bound import Bound, Read, read_slice
 from flowpipe.catalog import Catalog
@@ -48,6 +48,16 @@ class Plan:
     steps: tuple[Step, ...]
     now: datetime
     force: bool = False
+
+    @property
+    def rows(self) -> list[tuple[str, str, str]]:
+        """Of each step its name, what happens to it, and why, for people."""
+        shown = {"run": "run", "skip": "skip", "ask": "decided at run"}
+        return [(step.name, shown[step.action], step.reason) for step in self.steps]
+
+    def _repr_html_(self) -> str:
+        waiting = sum(step.action != "skip" for step in self.steps)
+        return markup.table(f"plan: {waiting} of {len(self.steps)} steps to run", ("step", "action", "why"), self.rows)
 
 
 @dataclass

@@ -16,12 +16,13 @@ import polars as pl
 
 from flowpipe import executors, memory
 from flowpipe.audit import Audit
+from flowpipe.blame import blamed
 from flowpipe.bound import Read, read_slice
 from flowpipe.catalog import Catalog
 from flowpipe.config import Configuration
 from flowpipe.datasets import DatasetConfig
 from flowpipe.dry_audit import DryAudit
-from flowpipe.errors import ConfigError, FlowpipeError, NodeError, UsageError, redact, unexpected, unknown
+from flowpipe.errors import ConfigError, FlowpipeError, UsageError, redact, unexpected, unknown
 from flowpipe.executors import NodeEnd, NodeProgress, Site
 from flowpipe.executors.scheduler import Scheduler
 from flowpipe.frames import collected, kind_of, present, rows_of, to_lazy
@@ -235,11 +236,7 @@ class _Preview:
         except FlowpipeError:
             raise
         except Exception as error:
-            first_line = str(error).strip().partition("\n")[0]
-            text = f"{'node' if node else 'input'} {name} failed when its rows were computed"
-            raise NodeError(
-                f"{text}: {type(error).__name__}: {first_line}", where=node.where if node else None
-            ) from error
+            raise blamed("node" if node else "input", name, error, self.pick.bound.graph) from error
         return Shown(self.pick.bound.name, part, name, type_name, value, rows)
 
 

@@ -15,6 +15,7 @@ from flowpipe.records import (
     RunStarted,
     StepEnded,
     StepStarted,
+    step_name,
 )
 from flowpipe.terminal import COLORS, REUSED, is_terminal, line, rows, seconds
 
@@ -36,15 +37,15 @@ class Progress:
             case RunStarted():
                 line(f"run {record.run}  profile {record.profile}")
             case StepStarted():
-                self._running[_step(record)] = {}
-                self._show(f"{_step(record)}: {record.reason}")
+                self._running[step_name(record)] = {}
+                self._show(f"{step_name(record)}: {record.reason}")
             case NodeStarted():
-                self._running.setdefault(_step(record), {})[record.node] = None
+                self._running.setdefault(step_name(record), {})[record.node] = None
                 self._show_running()
             case NodeEnded():
                 self._node(record)
             case Checked():
-                self._checks.setdefault(_step(record), []).append(record)
+                self._checks.setdefault(step_name(record), []).append(record)
             case Published():
                 self._published(record)
             case StepEnded():
@@ -55,9 +56,9 @@ class Progress:
                 line((record.outcome, COLORS[record.outcome]), f": {told} in {seconds(record.seconds)}")
 
     def _node(self, record: NodeEnded) -> None:
-        self._running.get(_step(record), {}).pop(record.node, None)
+        self._running.get(step_name(record), {}).pop(record.node, None)
         self._show_running()
-        name = record.node if len(self._running) < 2 else f"{_step(record)}: {record.node}"
+        name = record.node if len(self._running) < 2 else f"{step_name(record)}: {record.node}"
         if record.warning:
             line(("warning", "yellow"), f": node {name}: {record.warning}")
         if self._nodes:
@@ -68,20 +69,20 @@ class Progress:
 
     def _published(self, record: Published) -> None:
         if record.recovered:
-            line(f"  {_step(record)}  recovered: {record.dataset} {rows(record.rows)}")
+            line(f"  {step_name(record)}  recovered: {record.dataset} {rows(record.rows)}")
         else:
-            self._outputs.setdefault(_step(record), []).append(record)
+            self._outputs.setdefault(step_name(record), []).append(record)
 
     def _step_ended(self, record: StepEnded) -> None:
         self._hide()
-        self._running.pop(_step(record), None)
+        self._running.pop(step_name(record), None)
         self._counts[record.outcome] = self._counts.get(record.outcome, 0) + 1
         told = record.reason or ", ".join(
-            f"{output.dataset} {rows(output.rows)}" for output in self._outputs.pop(_step(record), [])
+            f"{output.dataset} {rows(output.rows)}" for output in self._outputs.pop(step_name(record), [])
         )
         outcome = (f"{record.outcome:<9}", COLORS[record.outcome])
-        line(f"  {_step(record):<28} ", outcome, f" {told}  {seconds(record.seconds)}")
-        for check in self._checks.pop(_step(record), []):
+        line(f"  {step_name(record):<28} ", outcome, f" {told}  {seconds(record.seconds)}")
+        for check in self._checks.pop(step_name(record), []):
             if check.failed:
                 line(f"    {check.consequence} {rows(check.failed)} of {check.dataset}: {check.check}")
         self._show_running()
@@ -108,5 +109,11 @@ class Progress:
             self._status = None
 
 
-def _step(record: StepStarted | StepEnded | NodeStarted | NodeEnded | Checked | Published) -> str:
-    return record.pipeline if record.slice == "all" else f"{record.pipeline} {record.slice}"
+def warnings(record: Record) -> None:
+    """Print only what should be looked at, though the run goes on; what fails is told as an error."""
+    match record:
+        case NodeEnded(warning=str(text)):
+            line(("warning", "yellow"), f": {step_name(record)}: node {record.node}: {text}")
+        case Checked() if record.failed:
+            text = f"{record.consequence} {rows(record.failed)} of {record.dataset}: {record.check}"
+            line(("warning", "yellow"), f": {step_name(record)}: {text}")

@@ -12,30 +12,39 @@ from typing import Any
 
 import polars as pl
 
-from flowpipe import assembly, cleaning, executors, loading, looking, memory, picking, plan, preview, shelf, upkeep
+from flowpipe import (
+    assembly,
+    cleaning,
+    explaining,
+    loading,
+    looking,
+    markup,
+    picking,
+    plan,
+    preview,
+    shelf,
+    upkeep,
+)
 from flowpipe.bound import Bound
 from flowpipe.catalog import Catalog
-from flowpipe.checkpoints import Checkpoints
 from flowpipe.cleaning import Leftover
 from flowpipe.config import Configuration
 from flowpipe.errors import ConfigError, FlowpipeError, Problem, in_order, redact
-from flowpipe.executors.scheduler import Scheduler
-from flowpipe.firing import HookPool
+from flowpipe.explaining import Surroundings
+from flowpipe.facts import Explanation
 from flowpipe.frames import collected
 from flowpipe.intents import Intents
-from flowpipe.ledger import Ledger, new_run_id
+from flowpipe.launch import Launch, alone
 from flowpipe.modules import ProjectCode
+from flowpipe.picture import Graph, Level
 from flowpipe.plan import Plan
 from flowpipe.preview import Shown
-from flowpipe.publishing import Publisher
 from flowpipe.query import asked
 from flowpipe.reach import out_of_reach
 from flowpipe.records import Record
-from flowpipe.roots import find_root, ledger_path, profile_state
-from flowpipe.run import Runner, RunResult, locked
-from flowpipe.selection import EVERYTHING, Selection
-from flowpipe.stop import Stop
-from flowpipe.workshop import Workshop
+from flowpipe.roots import find_root, profile_state
+from flowpipe.run import RunResult, locked
+from flowpipe.selection import Selection
 
 
 @dataclass
@@ -61,7 +70,13 @@ class Project:
 
     @cached_property
     def _code(self) -> ProjectCode:
-        return ProjectCode(self.configuration.root / "pipelines")
+        return ProjectCode(self.configuration.code)
+
+    def _repr_html_(self) -> str:
+        pipelines = self.configuration.pipelines.items()
+        grid = [(name, ", ".join(entry.modules), ", ".join(entry.writes.values())) for name, entry in pipelines]
+        head = f"{self.configuration.project.name}, profile {self.profile}"
+        return markup.table(head, ("pipeline", "modules", "writes"), grid)
 
     @property
     def profile(self) -> str:
@@ -91,59 +106,79 @@ class Project:
         notes = [note for bound in bounds for note in bound.notes]
         return in_order(note.hidden(hide) for note in (*notes, *out_of_reach(self.configuration, bounds)))
 
-    def plan(self, selection: Selection = EVERYTHING, *, now: datetime | None = None) -> Plan:
-        """What a run would do, and why.
+    def graph(self, *pipelines: str, level: Level | None = None) -> Graph:
+        """What flows where, to look at: a notebook shows it, `.svg()`, `.html()`, `.mermaid()` and `.dot()` give text.
+
+        Of `pipelines`, with what they read and write and who else does, or of the whole project, whose nodes are
+        shown up to 60 of them, else its pipelines; `level` says otherwise.
+
+        Raises:
+            ConfigError: the project has problems, or no pipeline of this name.
+            UsageError: there is no such level.
+        """
+        return Graph.of(self.check(), self.configuration, self._code, pipelines, level)
+
+    def plan(
+        self,
+        *pipelines: str,
+        partitions: Sequence[str] = (),
+        first: str | None = None,
+        last: str | None = None,
+        force: bool = False,
+        now: datetime | None = None,
+    ) -> Plan:
+        """What a run would do, and why; of all pipelines and windows, or of those that are named.
 
         Raises:
             ConfigError: the project has problems, or inputs are missing.
-            UsageError: a pipeline or partition of the selection does not exist.
+            UsageError: a partition is none of the pipeline's.
         """
-        moment = now or datetime.now(UTC)
-        chosen = selection.of(self.check(), moment)
+        return self._planned(Selection(pipelines, tuple(partitions), first, last, force), now or datetime.now(UTC))
+
+    def explain(self, name: str) -> list[Explanation]:
+        """All that a name is: a dataset, nodes, a pipeline, an exit code or an error; what is not known is told so.
+
+        Raises:
+            ConfigError: the project has problems.
+            UsageError: it is nothing of this project.
+        """
+        now = datetime.now(UTC)
         with self._hiding_secrets():
-            return plan.make(chosen, self.catalog, self.configuration, now=moment, force=selection.force)
+            try:
+                make_plan = partial(self.plan, now=now)
+                around = Surroundings(self.check(), self.catalog, self.configuration, self._code, make_plan, now)
+                return explaining.explain(name, around)
+            finally:
+                self.catalog.close()
 
     def run(
         self,
-        selection: Selection = EVERYTHING,
-        *,
+        *pipelines: str,
+        partitions: Sequence[str] = (),
+        first: str | None = None,
+        last: str | None = None,
+        force: bool = False,
         on_record: Callable[[Record], None] | None = None,
         wait: timedelta = timedelta(0),
         deadline: timedelta | None = None,
         command: str = "",
     ) -> RunResult:
-        """Run what is missing or stale; how it ended is in the result. A `deadline` is stronger than the profile's.
+        """Run what is missing or stale; how it ended, and what failed, is in the result.
+
+        What to run is told as to `plan`. `on_record` is given each record as it is made, `wait` is for another run to
+        end, `deadline` is stronger than the profile's, `command` is what the history shows.
 
         Raises:
             ConfigError, UsageError: nothing was started.
             LockedError: another run holds the lock.
         """
         now = datetime.now(UTC)
-        chosen = selection.of(self.check(), now)
-        with self._alone(wait) as state, Ledger(ledger_path(self.configuration.root)) as ledger:
-            ledger.sweep()
-
-            def emit(record: Record) -> None:
-                ledger.write(record)
-                if on_record:
-                    on_record(record)
-
-            if any(bound.checkpoints for bound in self.check().values()):
-                Checkpoints.of(self.configuration, force=False).tidy()
-            stop = Stop(self.configuration.deadline if deadline is None else deadline)
-            shop = self._workshop(now, state, emit, stop, force=selection.force)
-            name, make_plan = self.configuration.project.name, partial(self.plan, selection, now=now)
-            try:
-                with self._hiding_secrets():
-                    shop.hooks.make(bound.hooks for bound, _ in chosen)
-                self.catalog.begin()
-                publisher = Publisher(shop.run, self.catalog, Intents(state / "intents"), stop, emit)
-                result = Runner(shop, publisher, name, command, make_plan, self._steps_at_once(shop.scheduler)).run()
-                self.catalog.settle(well=result.error is None)
-                return result
-            finally:
-                shop.scheduler.executor.close()
-                self.catalog.close()
+        selection = Selection(pipelines, tuple(partitions), first, last, force)
+        make_plan = partial(self._planned, selection, now)
+        with self._hiding_secrets():
+            bounds = self.check()
+            launch = Launch(self.configuration, self.catalog, self._code, bounds, selection, now, make_plan, command)
+            return launch.run(on_record, wait, deadline)
 
     def preview(
         self,
@@ -214,7 +249,7 @@ class Project:
             LockedError: a run is at work.
         """
         datasets = upkeep.written(list(self.check().values()), names)
-        with self._hiding_secrets(), self._alone(timedelta(0)) as state:
+        with self._hiding_secrets(), alone(self.configuration, timedelta(0)) as state:
             try:
                 intents = Intents(state / "intents")
                 yield from upkeep.maintain(datasets, self.catalog, intents, retention, dry_run=dry_run)
@@ -240,35 +275,10 @@ class Project:
                     leftover.remove()
                 yield leftover
 
-    def _workshop(
-        self, now: datetime, state: Path, emit: Callable[[Record], None], stop: Stop, *, force: bool
-    ) -> Workshop:
-        run = new_run_id(now)
-        site = executors.Site(run, state / "scratch" / run / "executor", self._code.importer)
-        return Workshop(
-            run=run,
-            run_time=now,
-            configuration=self.configuration,
-            code=self._code,
-            catalog=self.catalog,
-            scheduler=Scheduler(executors.create(self.configuration.executor, self.configuration, site)),
-            checkpoints=Checkpoints.of(self.configuration, force=force),
-            scratch=state / "scratch" / run,
-            force=force,
-            emit=emit,
-            stop=stop,
-            hooks=HookPool(partial(redact, secrets=self.configuration.secrets)),
-        )
-
-    def _steps_at_once(self, scheduler: Scheduler) -> int:
-        return self.configuration.max_parallel_steps or max(1, int(scheduler.executor.capacity.cpus))
-
-    @contextmanager
-    def _alone(self, wait: timedelta) -> Iterator[Path]:
-        """Hold the profile's lock and keep to its memory; gives the folder of its state."""
-        state = profile_state(self.configuration.root, self.profile)
-        with locked(state, wait), memory.bounded(self.configuration.memory_budget, state / "spill"):
-            yield state
+    def _planned(self, selection: Selection, now: datetime) -> Plan:
+        chosen = selection.of(self.check(), now)
+        with self._hiding_secrets():
+            return plan.make(chosen, self.catalog, self.configuration, now=now, force=selection.force)
 
     @contextmanager
     def _hiding_secrets(self) -> Iterator[None]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from flowpipe.adapters import Batching, Publication
+from flowpipe.adapters import Publication
+from flowpipe.adapters.abilities import Batching
 from flowpipe.catalog import REJECTED, Catalog
 from flowpipe.errors import DataError, FlowpipeError
 from flowpipe.intents import Intent, Intents
@@ -23,6 +24,7 @@ class Publisher:
     intents: Intents
     stop: Stop
     emit: Callable[[Record], None]
+    told: list[Published] = field(default_factory=list)
 
     def decide(self, intent: Intent) -> None:
         """From here on a step will be published: if not by this run, then by the next one."""
@@ -95,18 +97,18 @@ class Publisher:
             self._tell(intent, publication, recovered=recovered)
 
     def _tell(self, intent: Intent, publication: Publication, *, recovered: bool = False) -> None:
-        self.emit(
-            Published(
-                run=self.run,
-                pipeline=intent.pipeline,
-                slice=str(intent.slice),
-                dataset=publication.dataset.name,
-                at=datetime.now(UTC),
-                rows=publication.staged.rows,
-                bytes=publication.staged.bytes,
-                recovered=recovered,
-            )
+        published = Published(
+            run=self.run,
+            pipeline=intent.pipeline,
+            slice=str(intent.slice),
+            dataset=publication.dataset.name,
+            at=datetime.now(UTC),
+            rows=publication.staged.rows,
+            bytes=publication.staged.bytes,
+            recovered=recovered,
         )
+        self.told.append(published)
+        self.emit(published)
 
     def _give_up(self, intent: Intent) -> None:
         """Undo a decision of which nothing is visible yet, because its rows can never be published."""

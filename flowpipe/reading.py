@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
 from flowpipe import watermark
-from flowpipe.adapters import Incremental, Missing, Pin
+from flowpipe.adapters import Dataset, Missing, Pin
+from flowpipe.adapters.abilities import Explaining, Incremental
 from flowpipe.bound import Bound, Read, read_slice
 from flowpipe.catalog import Catalog
 from flowpipe.config import Configuration
-from flowpipe.errors import ConfigError, DataError
+from flowpipe.errors import ConfigError, DataError, FlowpipeError
 from flowpipe.partition import NewRows, Slice
 from flowpipe.plan import missing_input
 from flowpipe.staleness import Version
+
+# What Polars raises of files; the other errors are of what is asked of them.
+_OF_FILES = (OSError, pl.exceptions.ComputeError, pl.exceptions.SchemaError)
 
 
 @dataclass(frozen=True)
@@ -88,12 +93,36 @@ class Reading:
         except (OSError, ValueError, TypeError, pl.exceptions.PolarsError) as error:
             part = f" of {wanted}" if wanted.window else ""
             reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-            raise DataError(
-                f"input {read.dataset.name}{part} cannot be read: {reason}",
-                where=self.configuration.where_key("catalog", read.dataset.name),
-                hint="mend the file, or the dataset's `format:` and `options:`",
-            ) from error
+            raise self._unreadable(read.dataset, part, self._fault(read, scratch) or reason) from error
         return watermark.cut(frame, new) if new else frame
+
+    def prove(self, error: BaseException | None, scratch: Path) -> None:
+        """Look for an input that is to blame for rows that could not be computed.
+
+        Raises:
+            DataError: there are some.
+        """
+        if isinstance(error, _OF_FILES):
+            reads = [read for read in self.bound.reads.values() if read.dataset.name in self.pins]
+            faults = [(read, fault) for read in reads if (fault := self._fault(read, scratch))]
+            if faults:
+                raise DataError.of(self._unreadable(read.dataset, "", fault).problems[0] for read, fault in faults)
+
+    def _fault(self, read: Read, scratch: Path) -> str | None:
+        adapter = self.catalog.adapter(read.dataset)
+        if not isinstance(adapter, Explaining):
+            return None
+        scratch.mkdir(parents=True, exist_ok=True)
+        with suppress(FlowpipeError):  # of a store that cannot be asked, which is told already
+            return adapter.fault(read.dataset, self.pins[read.dataset.name], scratch)
+        return None
+
+    def _unreadable(self, dataset: Dataset, part: str, reason: str) -> DataError:
+        return DataError(
+            f"input {dataset.name}{part} cannot be read: {reason}",
+            where=self.configuration.where_key("catalog", dataset.name),
+            hint="mend the file, or the dataset's `format:` and `options:`",
+        )
 
     def moved(self) -> str | None:
         """A dataset whose files are no longer those that were pinned; None: all are as they were."""

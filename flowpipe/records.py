@@ -102,6 +102,11 @@ class StepEnded:
     reason: str | None = None
     error: str | None = None
 
+    @property
+    def name(self) -> str:
+        """As people write it."""
+        return step_name(self)
+
 
 @dataclass(frozen=True)
 class RunEnded:
@@ -113,3 +118,8 @@ class RunEnded:
 
 
 Record = RunStarted | StepStarted | NodeStarted | NodeEnded | Checked | Published | StepEnded | RunEnded
+
+
+def step_name(record: StepStarted | StepEnded | NodeStarted | NodeEnded | Checked | Published) -> str:
+    """The step that a record is of, as people write it: `daily_delays 2013-02`."""
+    return record.pipeline if record.slice == "all" else f"{record.pipeline} {record.slice}"

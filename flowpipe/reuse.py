@@ -14,11 +14,11 @@ from importlib.metadata import version
 from flowpipe import fingerprint
 from flowpipe.adapters import Dataset
 from flowpipe.bound import Bound, Write
-from flowpipe.config import PipelineConfig
 from flowpipe.errors import Problem, Where
 from flowpipe.frames import kind_of
 from flowpipe.partition import Slice
 from flowpipe.pipeline import Node
+from flowpipe.pipelinefile import PipelineConfig
 from flowpipe.staleness import as_text, own_parts
 
 FORMAT = "1"

@@ -14,6 +14,8 @@ def find_root(path: Path) -> Path:
         UsageError: there is none.
     """
     start = path.resolve()
+    if not start.exists():
+        raise UsageError(f"there is no folder {path}", hint="name the project's folder with --project DIR")
     for folder in (start, *start.parents):
         if (folder / "conf" / "project.yml").is_file():
             return folder

@@ -61,7 +61,6 @@ def load(schema: object) -> Any:
         ValueError: it is something else, or a model that Pandera does not build.
     """
     import pandera.polars as pa
-    from pandera.errors import SchemaInitError
 
     if isinstance(schema, pa.DataFrameSchema):
         return schema
@@ -69,19 +68,20 @@ def load(schema: object) -> Any:
         model: Any = schema
         try:
             return model.to_schema()
-        except (SchemaInitError, TypeError, AttributeError) as error:
-            raise ValueError(f"{model.__name__} is not a usable schema: {first_line(error)}") from error
+        except Exception as error:
+            text = f"{model.__name__} is not a usable schema: {first_line(error).rstrip('.')}; "
+            raise ValueError(text + "annotate each column with a type that Pandera knows") from error
     kind = schema if isinstance(schema, type) else type(schema)
     said = f"the class {kind.__name__}" if schema is kind else f"of type {kind.__name__}"
     foreign = any(cls.__module__.startswith("pandera.") for cls in kind.__mro__)
     raise ValueError(
-        f"not a Pandera DataFrameModel or DataFrameSchema for Polars, it is {said}"
-        + ("; import pandera.polars instead" if foreign else "")
+        f"not a Pandera DataFrameModel or DataFrameSchema for Polars, it is {said}; "
+        + ("import pandera.polars instead" if foreign else "name one that is made with pandera.polars")
     )
 
 
 def unsupported(schema: object) -> list[str]:
-    """What a schema asks for that Pandera would ignore in silence on Polars, or that cannot be honoured row by row."""
+    """What a schema asks for that Pandera would ignore on Polars, or that no row can be held to: "what; what to do"."""
     try:
         declared = load(schema)
     except ValueError as error:
@@ -101,7 +101,9 @@ def unsupported(schema: object) -> list[str]:
     found += [message for check in declared.checks for message in _unsupported_check(check)]
     for name, column in declared.columns.items():
         asked = {
-            f"{type(column.dtype).__name__} coerces in a way of its own": _coerces_oddly(declared, column),
+            f"{type(column.dtype).__name__} coerces in a way of its own; cast it in the pipeline": _coerces_oddly(
+                declared, column
+            ),
             **_ignored(column),
         }
         messages = [message for message, is_asked in asked.items() if is_asked]
@@ -115,7 +117,7 @@ def _ignored(component: Any) -> dict[str, bool]:
     return {
         "drop_invalid_rows would lose rows in silence; use on_invalid: quarantine": component.drop_invalid_rows,
         "parsers are not supported on Polars; transform in the pipeline": bool(component.parsers),
-        "report_duplicates has no effect; duplicates are all rejected": component.report_duplicates != "all",
+        "report_duplicates has no effect; remove it: duplicates are all rejected": component.report_duplicates != "all",
     }
 
 

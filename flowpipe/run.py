@@ -11,22 +11,53 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from flowpipe import markup
 from flowpipe.errors import DeadlinePassed, FlowpipeError, LockedError, UsageError, unexpected
 from flowpipe.plan import Plan
 from flowpipe.publishing import Publisher
-from flowpipe.records import Outcome, RunEnded, RunStarted
+from flowpipe.records import Outcome, Published, RunEnded, RunStarted, StepEnded, step_name
 from flowpipe.steps import Steps, outcome_of
+from flowpipe.terminal import rows, seconds
 from flowpipe.workshop import Workshop
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a run ended: steps by outcome, and the error that stopped it."""
+    """How a run ended: its steps, what they published, and the error that stopped it."""
 
     run: str
     outcome: Outcome
-    steps: tuple[tuple[str, Outcome], ...]
+    seconds: float
+    steps: tuple[StepEnded, ...]
+    outputs: tuple[Published, ...]
     error: FlowpipeError | None = None
+
+    @property
+    def outcomes(self) -> dict[str, Outcome]:
+        """How each step ended, by its name."""
+        return {step.name: step.outcome for step in self.steps}
+
+    def _repr_html_(self) -> str:
+        made: dict[str, list[str]] = {}
+        for output in self.outputs:
+            made.setdefault(step_name(output), []).append(f"{output.dataset} {rows(output.rows)}")
+        grid = [
+            (step.name, step.outcome, step.reason or ", ".join(made.get(step.name, [])), seconds(step.seconds))
+            for step in self.steps
+        ]
+        told = f": {self.error}" if self.error else ""
+        head = f"run {self.run}: {self.outcome} in {seconds(self.seconds)}{told}"
+        return markup.table(head, ("step", "outcome", "published", "took"), grid)
+
+    def check(self) -> RunResult:
+        """The same, if all went well.
+
+        Raises:
+            FlowpipeError: what stopped the run.
+        """
+        if self.error:
+            raise self.error
+        return self
 
 
 @dataclass
@@ -67,10 +98,9 @@ class Runner:
             # Only when it is empty: a step that could not publish left there what its manifest names.
             with suppress(OSError):
                 shop.scratch.rmdir()
-        outcome = outcome_of(error)
-        text = str(error) if error else None
-        shop.emit(RunEnded(shop.run, datetime.now(UTC), time.monotonic() - began, outcome, text))
-        return RunResult(shop.run, outcome, tuple(steps.ended), error)
+        outcome, seconds = outcome_of(error), time.monotonic() - began
+        shop.emit(RunEnded(shop.run, datetime.now(UTC), seconds, outcome, str(error) if error else None))
+        return RunResult(shop.run, outcome, seconds, tuple(steps.ended), tuple(self.publisher.told), error)
 
     def _recover(self) -> None:
         """Publish what earlier runs had decided; what else they left in the scratch folder goes."""
@@ -109,5 +139,5 @@ def locked(state: Path, wait: timedelta) -> Iterator[None]:
 def _told(caught: Exception, steps: Steps) -> FlowpipeError:
     """What ended the run, in words for people."""
     if isinstance(caught, DeadlinePassed) and steps.planned:
-        return caught.after(sum(outcome in {"done", "skipped"} for _, outcome in steps.ended), steps.planned)
+        return caught.after(sum(step.outcome in {"done", "skipped"} for step in steps.ended), steps.planned)
     return caught if isinstance(caught, FlowpipeError) else unexpected(caught)

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from flowpipe import partition
 from flowpipe.bound import Bound
-from flowpipe.errors import ConfigError, UsageError, unknown
+from flowpipe.errors import ConfigError, Problem, UsageError, unknown
 from flowpipe.partition import Slice
 
 
@@ -34,7 +34,7 @@ class Selection:
             UsageError: a partition is not a window of a pipeline's grain, or no pipeline has windows.
         """
         if missing := [name for name in self.pipelines if name not in bounds]:
-            raise ConfigError(unknown("pipeline", name, bounds) for name in missing)
+            raise ConfigError(self._unknown(name, bounds) for name in missing)
         chosen = [bound for name, bound in bounds.items() if not self.pipelines or name in self.pipelines]
         if self.has_windows and not any(bound.config.partitions for bound in chosen):
             raise UsageError(
@@ -42,6 +42,11 @@ class Selection:
                 hint="leave out --partition, --from and --to",
             )
         return [(bound, self.windows(bound, now)) for bound in chosen]
+
+    def _unknown(self, name: str, bounds: Mapping[str, Bound]) -> Problem:
+        is_node = any(name in bound.graph.nodes for bound in bounds.values())
+        add = f"print a node with --select {name}" if is_node else None
+        return unknown("pipeline", name, bounds, add=add)
 
     def windows(self, bound: Bound, now: datetime) -> Sequence[Slice]:
         """The slices of a pipeline that are asked for.
@@ -57,7 +62,9 @@ class Selection:
             try:
                 return partition.parse(text, grain.every, grain.timezone)
             except ValueError as error:
-                raise UsageError(f"pipeline {bound.name}: {error}") from None
+                said, _, hint = str(error).partition("; ")
+                text = f"pipeline {bound.name} runs by {grain.every}, and {said}"
+                raise UsageError(text, hint=hint or "write it like 2013-02") from None
 
         if self.partitions:
             wanted = [parse(text) for text in self.partitions]
@@ -84,6 +91,3 @@ class Selection:
             asked = " ".join([*([f"from {first}"] if first else []), *([f"to {last}"] if last else [])])
             raise UsageError(f"pipeline {bound.name} has no window {asked}", hint=hint)
         return chosen
-
-
-EVERYTHING = Selection()

@@ -14,7 +14,7 @@ from typing import Any
 
 from flowpipe import executors
 from flowpipe.conffile import parse
-from flowpipe.config import Configuration, PipelineConfig
+from flowpipe.config import Configuration
 from flowpipe.errors import FlowpipeError, Problem, Where
 from flowpipe.executors import Resources
 from flowpipe.executors.retry import Policy, errors_named
@@ -23,6 +23,7 @@ from flowpipe.fields import duration, size
 from flowpipe.frames import kind_of
 from flowpipe.modules import ProjectCode
 from flowpipe.pipeline import Node
+from flowpipe.pipelinefile import PipelineConfig
 from flowpipe.running import NodeConfig, ResourcesConfig, RetryConfig, laid_over
 from flowpipe.validation import MalformedError, check
 

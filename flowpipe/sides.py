@@ -8,7 +8,7 @@ from datetime import datetime
 
 import polars as pl
 
-from flowpipe.adapters import Version, Versioned
+from flowpipe.adapters.abilities import Version, Versioned
 from flowpipe.adapters.versions import VALID_FROM
 from flowpipe.difference import Difference, compare
 from flowpipe.errors import UsageError

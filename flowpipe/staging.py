@@ -18,6 +18,7 @@ from typing import Any
 
 import polars as pl
 
+from flowpipe.blame import blamed
 from flowpipe.bound import Bound
 from flowpipe.errors import DataError, FlowpipeError, Interrupted, NodeError, Problem
 from flowpipe.executors.task import NodeTimeout
@@ -116,7 +117,7 @@ class StagingPass:
             try:
                 opened = OpenOutput(target, to_lazy(value, self._scratch), self._now)
             except DataError as error:
-                self._problems[f"node {node}"] = error.problems
+                self._problems[f"node {node}"] = self._placed(node, error)
                 if self._consumers(node):
                     self._flush()
                     self._raise_problems()
@@ -157,7 +158,7 @@ class StagingPass:
             try:
                 self._done[opened.name] = opened.judge()
             except DataError as error:
-                self._problems[opened.name] = error.problems
+                self._problems[opened.name] = self._placed(opened.node, error)
 
     def _retried(self, opened: OpenInput | OpenOutput) -> None:
         """Compute rows as often as the retry of their node says; the first attempt was all together."""
@@ -196,8 +197,13 @@ class StagingPass:
         except FlowpipeError:
             raise
         except Exception as error:
-            text = f"{name} failed when its rows were computed: {type(error).__name__}: {_first_line(error)}"
-            raise NodeError(text, where=self._graph.nodes[node].where if node else None) from error
+            what, _, named = name.partition(" ")
+            raise blamed(what, node or named, error, self._graph) from error
+
+    def _placed(self, node: str | None, error: DataError) -> tuple[Problem, ...]:
+        """The problems of an output, each at the node that made it."""
+        where = self._graph.nodes[node].where if node else None
+        return tuple(replace(problem, where=problem.where or where) for problem in error.problems)
 
     def _raise_problems(self) -> None:
         if self._problems:
@@ -211,7 +217,3 @@ class StagingPass:
 
 def _shared(value: Any) -> Any:
     return value.cache() if isinstance(value, pl.LazyFrame) else value
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

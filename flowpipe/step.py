@@ -17,7 +17,7 @@ from flowpipe import fingerprint
 from flowpipe.adapters import State
 from flowpipe.bound import Bound, Read, Write
 from flowpipe.checkpoints import ReadBack, StepCheckpoints
-from flowpipe.errors import DataError, FlowpipeError, Interrupted, Problem
+from flowpipe.errors import DataError, FlowpipeError, Interrupted, NodeError, Problem
 from flowpipe.executors import NodeProgress, NodeStart, Remote
 from flowpipe.frames import collected, present, rows_of
 from flowpipe.inputs import OpenInput
@@ -156,8 +156,20 @@ class _Attempt:
                 with suppress(FlowpipeError):  # of a store that cannot be asked, which is what failed before
                     if moved := reading.moved():
                         raise InputsMoved(moved) from error
+                self._prove(reading, error)
             raise
         return outputs
+
+    def _prove(self, reading: Reading, error: Exception) -> None:
+        """Blame an input, where it is why a node's rows could not be computed.
+
+        Raises:
+            DataError: it is.
+        """
+        try:
+            reading.prove(error.__cause__ if isinstance(error, NodeError) else error, self.scratch)
+        finally:
+            shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _compute(
         self,

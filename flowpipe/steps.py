@@ -64,7 +64,7 @@ class Steps:
 
     def __init__(self, shop: Workshop, publisher: Publisher, workers: int) -> None:
         self.planned = 0
-        self.ended: list[tuple[str, Outcome]] = []
+        self.ended: list[StepEnded] = []
         self._shop = shop
         self._publisher = publisher
         self._workers = workers
@@ -237,9 +237,10 @@ class Steps:
     def _end(
         self, step: Step, seconds: float, outcome: Outcome, reason: str | None = None, error: str | None = None
     ) -> None:
-        shop, part = self._shop, str(step.slice)
-        shop.emit(StepEnded(shop.run, step.bound.name, part, datetime.now(UTC), seconds, outcome, reason, error))
-        self.ended.append((step.name, outcome))
+        run, part = self._shop.run, str(step.slice)
+        ended = StepEnded(run, step.bound.name, part, datetime.now(UTC), seconds, outcome, reason, error)
+        self._shop.emit(ended)
+        self.ended.append(ended)
 
 
 def outcome_of(error: BaseException | None) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import os
 import signal
 import threading
 import time
@@ -95,6 +96,8 @@ class Stop:
         is_first, self._number = self._number is None, number
         if not (self._held_off and is_first):
             raise Interrupted(number)
+        if os.isatty(2):  # written as it is: the signal may have come in the middle of another text
+            os.write(2, b"\nstopping as soon as what is decided is published; Ctrl-C again stops at once\n")
 
     def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
         """A run that is ending already is left to it."""

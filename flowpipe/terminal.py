@@ -6,8 +6,8 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Literal
 
 COLORS: Mapping[str, str] = {
     "done": "green",
@@ -86,8 +86,10 @@ def _rich_table(
     from rich.text import Text
 
     grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for heading in headings:
-        grid.add_column(heading, justify="right" if heading in right else "left", overflow="fold")
+    for number, heading in enumerate(headings):
+        # What a row is named by can be copied from a narrow terminal, too.
+        justify: Literal["left", "right"] = "right" if heading in right else "left"
+        grid.add_column(heading, justify=justify, overflow="fold", no_wrap=not number)
     for row in rows:
         grid.add_row(*(Text(cell, style=styles.get(cell, "")) for cell in row))
     Console(highlight=False).print(grid)
@@ -129,3 +131,31 @@ def seconds(number: float | None) -> str:
         return f"{number:.1f} s"
     minutes, rest = divmod(round(number), 60)
     return f"{minutes}m {rest}s" if minutes < 60 else f"{minutes // 60}h {minutes % 60}m"
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things for people.
+
+    >>> counted(1, "step"), counted(1200, "step")
+    ('1 step', '1,200 steps')
+    """
+    return f"1 {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def ago(moment: datetime, now: datetime | None = None) -> str:
+    """How long ago something was, for people.
+
+    >>> noon = datetime(2026, 11, 25, 12, tzinfo=UTC)
+    >>> [ago(noon.replace(**then), noon) for then in ({}, {"minute": 0, "hour": 11}, {"day": 24, "hour": 11})]
+    ['just now', '1 hour ago', '1 day ago']
+    >>> ago(noon.replace(hour=13), noon)
+    'in the future'
+    """
+    passed = ((now or datetime.now(UTC)) - moment).total_seconds()
+    if passed < -60:
+        return "in the future"
+    for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):
+        if passed >= length:
+            number = int(passed // length)
+            return f"{number} {unit}{'' if number == 1 else 's'} ago"
+    return "just now"

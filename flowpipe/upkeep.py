@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
-from flowpipe.adapters import Dataset, Maintainable, Upkeep
+from flowpipe.adapters import Dataset
+from flowpipe.adapters.abilities import Maintainable, Upkeep
 from flowpipe.bound import Bound
 from flowpipe.catalog import Catalog, rejected
 from flowpipe.errors import UsageError, unknown

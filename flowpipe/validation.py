@@ -31,6 +31,7 @@ _KINDS = {
     ),
 }
 _KIND = re.compile(rf"({'|'.join(_KINDS)})_(type|parsing|required|object_invalid|from_\w+)")
+_MOST_KEYS = 8
 _BOUNDS = {
     "greater_than_equal": "must be at least {ge}",
     "greater_than": "must be more than {gt}",
@@ -149,8 +150,9 @@ def _flaw(path: KeyPath, group: list[ErrorDetails], annotation: Any) -> Flaw:
     """All that pydantic says of one place, as one flaw."""
     first = group[0]
     if first["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
-        problem = unknown("key", str(path[-1]), _known_keys(annotation, path[:-1]))
-        return Flaw(path, problem.message, problem.hint, at_key=True)
+        known = _known_keys(annotation, path[:-1])
+        problem = unknown("key", str(path[-1]), known)
+        return Flaw(path, problem.message, problem.hint if known else "take it out", at_key=True)
     if first["type"].startswith("missing"):
         name = first["loc"][-1]
         return Flaw(path, f'the key "{name}" is missing', f"add {name}: ...")
@@ -163,7 +165,8 @@ def _kind_words(group: list[ErrorDetails], keys: list[str]) -> tuple[str, str | 
     kinds = [_KINDS[match[1]] for details in group if (match := _KIND.fullmatch(details["type"]))]
     if not kinds:
         return None
-    hint = f"write a mapping of {', '.join(keys)}" if keys else kinds[0][1]
+    few = ", ".join(keys) if len(keys) <= _MOST_KEYS else f"{', '.join(keys[:_MOST_KEYS])} and more"
+    hint = f"write a mapping of {few}" if keys else kinds[0][1]
     return f"{shown(group[0]['input'])} is not {' or '.join(dict.fromkeys(words for words, _ in kinds))}", hint
 
 

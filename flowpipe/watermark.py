@@ -7,7 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from flowpipe.adapters import Adapter, Dataset, Incremental, Pin
+from flowpipe.adapters import Adapter, Dataset, Pin
+from flowpipe.adapters.abilities import Incremental
 from flowpipe.bound import Read
 from flowpipe.errors import DataError, unknown
 from flowpipe.frames import collected

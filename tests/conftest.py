@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -14,6 +15,8 @@ import pytest
 
 from flowpipe.testing import servers
 from tests.clusters import dask_cluster, ray_cluster
+
+collect_ignore = ["typing"]  # it is for type checkers, which run nothing
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,21 @@ def executor_yaml(request: pytest.FixtureRequest) -> Callable[[str], str]:
         return f"{{type: {name}}}" if name == "sync" else f"{{type: {name}, workers: 2}}"
 
     return yaml
+
+
+def killed_before_rename(number: int, script: str) -> None:
+    """Run Python that is killed, as by a power cut, right before it renames a file for the so many-th time."""
+    hook = (
+        "import os, signal, sys\n"
+        "renames = []\n"
+        "def hook(event, _):\n"
+        "    if event == 'os.rename':\n"
+        "        renames.append(event)\n"
+        f"        if len(renames) == {number}: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "sys.addaudithook(hook)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", hook + script], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
 
 
 MINIMAL = {

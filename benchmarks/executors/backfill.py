@@ -8,14 +8,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from flowpipe.project import Project
-from flowpipe.selection import Selection
 
 
 def main(number: int, executor: str) -> None:
     """Run them all, in the folder that is the project."""
     last = datetime(2010, 1, 1, tzinfo=UTC) + timedelta(days=number - 1)
     started = time.perf_counter()
-    result = Project.load(Path.cwd(), profile=executor).run(Selection(last=f"{last:%Y-%m-%d}"))
+    result = Project.load(Path.cwd(), profile=executor).run(last=f"{last:%Y-%m-%d}")
     if result.error:
         raise result.error
     assert len(result.steps) == number, result.steps

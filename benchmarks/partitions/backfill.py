@@ -8,12 +8,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from flowpipe.project import Project
-from flowpipe.selection import Selection
 
 if __name__ == "__main__":
     last = datetime(2010, 1, 1, tzinfo=UTC) + timedelta(days=int(sys.argv[1]) - 1)
     started = time.perf_counter()
-    result = Project.load(Path.cwd()).run(Selection(last=f"{last:%Y-%m-%d}"))
+    result = Project.load(Path.cwd()).run(last=f"{last:%Y-%m-%d}")
     if result.error:
         raise result.error
     assert len(result.steps) == int(sys.argv[1]), result.steps

@@ -13,7 +13,6 @@ import pandera.polars  # noqa: F401
 from benchmarks.sinks.by_hand import LIBRARIES, emptied
 from flowpipe.adapters import installed
 from flowpipe.project import Project
-from flowpipe.selection import Selection
 
 if __name__ == "__main__":
     name = sys.argv[1]
@@ -23,7 +22,7 @@ if __name__ == "__main__":
     for adapter in installed().values():
         adapter.load()
     started = time.perf_counter()
-    result = Project.load(Path.cwd()).run(Selection(pipelines=(name,)))
+    result = Project.load(Path.cwd()).run(name)
     if result.error:
         raise result.error
     print(time.perf_counter() - started)

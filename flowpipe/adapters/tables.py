@@ -18,7 +18,7 @@ from flowpipe.dtypes import is_wider
 from flowpipe.errors import unknown
 from flowpipe.partition import Slice
 
-Finding = tuple[tuple[str, ...], str, str | None]
+Flaw = tuple[tuple[str, ...], str, str | None]
 
 
 class Database:
@@ -42,7 +42,7 @@ class Database:
         return is_wider(new, now)
 
 
-def check(dataset: Dataset, store: str) -> Iterator[Finding]:
+def check(dataset: Dataset, store: str) -> Iterator[Flaw]:
     """What no database takes; `store` is what it is called."""
     config = dataset.config
     for name in ("path", "format", "options"):
@@ -54,7 +54,7 @@ def check(dataset: Dataset, store: str) -> Iterator[Finding]:
         yield ("partition",), "a partitioned table needs the column that tells a row's window", "column: date"
 
 
-def check_query(dataset: Dataset, placeholders: Iterable[str]) -> Iterator[Finding]:
+def check_query(dataset: Dataset, placeholders: Iterable[str]) -> Iterator[Flaw]:
     """What is wrong between a query, its placeholders, and the dataset's other settings."""
     names, partitioned = set(placeholders), dataset.config.partition
     for name in sorted(names - {"start", "end"}):
@@ -69,7 +69,7 @@ def check_query(dataset: Dataset, placeholders: Iterable[str]) -> Iterator[Findi
         yield ("partition",), "neither the query nor a column tells a row's window", hint
 
 
-def check_written(dataset: Dataset) -> Iterator[Finding]:
+def check_written(dataset: Dataset) -> Iterator[Flaw]:
     """What is wrong with writing a dataset."""
     config = dataset.config
     if config.query:

@@ -5,15 +5,33 @@ Heavy libraries stay out until a command needs them, so that help, `list` and `r
 
 # Annotations are no texts here: Typer would compile each of every command at every start.
 import os
+import signal
 import sys
 import traceback
 from contextlib import suppress
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
-from flowpipe.cli import breaking, looking, past, project, running, tidying
-from flowpipe.errors import FlowpipeError, unexpected
+from flowpipe.cli import (
+    adding,
+    breaking,
+    completing,
+    doctor,
+    drawing,
+    explain,
+    looking,
+    past,
+    project,
+    running,
+    schema,
+    starting,
+    testing,
+    tidying,
+    usage,
+)
+from flowpipe.errors import FlowpipeError, Interrupted, UsageError, unexpected
 
 app = typer.Typer(
     name="flowpipe",
@@ -44,26 +62,38 @@ def _options(
     del version, debug  # read by its callback, and in `main`, so that it may stand anywhere
 
 
+_INTERRUPTED = Interrupted(signal.SIGINT)
+
 app.command("list")(project.list_)
 _COMMANDS = (
+    starting.init,
     project.check,
+    drawing.graph,
     running.plan,
     running.run,
+    testing.test,
     looking.read,
     looking.sql,
     looking.diff,
     tidying.maintain,
     tidying.clean,
     breaking.breaker,
+    doctor.doctor,
+    explain.explain,
     past.runs,
     past.show,
+    completing.completion,
+    schema.schema,
 )
 for _command in _COMMANDS:
     app.command()(_command)
+app.add_typer(adding.app)
 
 
 def main() -> None:
     """The console script."""
+    if completing.VARIABLE in os.environ:
+        completing.begin()
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     # delta-rs writes every try that failed to stderr, in a form of its own; what comes of it is told by flowpipe.
     os.environ.setdefault("RUST_LOG", "error")
@@ -79,15 +109,28 @@ def main() -> None:
 def run_command(arguments: list[str], *, debug: bool) -> int:
     """Run one command to its end, with all errors told; its exit code."""
     try:
-        app(arguments)
-    except SystemExit as done:  # how Typer ends, also after telling of flags that it does not know
+        code = int(app(arguments, prog_name=app.info.name, standalone_mode=False) or 0)
+        # Of Ctrl-C Typer says nothing.
+        return _report(_INTERRUPTED) if code == _INTERRUPTED.exit_code else code
+    except SystemExit as done:  # how Typer ends when what it wrote to is closed, or a shell asked how to go on
         return int(done.code or 0)
+    except typer.Abort:
+        return _report(UsageError("nothing was answered", hint="give it as a flag"))
+    except TyperException as error:
+        return _misused(error)
     except Exception as error:  # noqa: BLE001 - the last resort, which says that it is one
         if debug:
             text = traceback.format_exc()
             typer.echo(error.redact(text) if isinstance(error, FlowpipeError) else text, err=True)
         return _report(error if isinstance(error, FlowpipeError) else unexpected(error))
-    return 0
+
+
+def _misused(error: TyperException) -> int:
+    found = usage.told(error)
+    if found is not None:
+        return _report(found)
+    typer.echo(error.format_message(), err=True)
+    return error.exit_code
 
 
 def _report(error: FlowpipeError) -> int:

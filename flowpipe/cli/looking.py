@@ -7,11 +7,16 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from flowpipe.cli.options import Json, Profile, ProjectFolder
+from flowpipe.cli.options import Json, Profile, ProjectFolder, known
 
 _ROWS = 20
 
-Window = Annotated[str | None, typer.Option("--partition", help="Only this window: 2013-02.")]
+Window = Annotated[
+    str | None, typer.Option("--partition", help="Only this window: 2013-02.", autocompletion=known("partitions"))
+]
+OtherProfile = Annotated[
+    str | None, typer.Option(help="What this profile has, as the old side.", autocompletion=known("profiles"))
+]
 Head = Annotated[
     int | None,
     typer.Option("--head", "-n", min=0, help=f"How many rows; a table has {_ROWS} if absent, all else all of them."),
@@ -25,7 +30,12 @@ Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write into 
 
 def read(
     dataset: Annotated[
-        str, typer.Argument(metavar="DATASET", help="Its name in the catalog; NAME__rejected: its rejected rows.")
+        str,
+        typer.Argument(
+            metavar="DATASET",
+            help="Its name in the catalog; NAME__rejected: its rejected rows.",
+            autocompletion=known("datasets"),
+        ),
     ],
     project: ProjectFolder = Path(),
     profile: Profile = None,
@@ -117,14 +127,16 @@ def _show(rows: Any, what: str, place: str, form: Any, head: int | None, output:
 
 
 def diff(
-    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Its name in the catalog.")],
+    dataset: Annotated[
+        str, typer.Argument(metavar="DATASET", help="Its name in the catalog.", autocompletion=known("datasets"))
+    ],
     project: ProjectFolder = Path(),
     profile: Profile = None,
     between: Annotated[
         tuple[str, str] | None, typer.Option(metavar="RUN RUN", help="What two runs published: names, or `last`.")
     ] = None,
     versions: Annotated[tuple[str, str] | None, typer.Option(metavar="OLD NEW", help="Two of its versions.")] = None,
-    with_profile: Annotated[str | None, typer.Option(help="What this profile has, as the old side.")] = None,
+    with_profile: OtherProfile = None,
     key: Annotated[str | None, typer.Option(help="Columns that tell rows apart: a,b. '' compares whole rows.")] = None,
     partition: Window = None,
     head: Annotated[int, typer.Option("--head", "-n", min=0, help="How many examples of each.")] = 5,
@@ -143,13 +155,12 @@ def diff(
     try:
         with ExitStack() as opened:
             source = opened.enter_context(looking.project(project, profile)).source(dataset, partition)
+            pair = sides.of_versions(source, versions) if versions else None
             if with_profile:
                 other = opened.enter_context(looking.project(project, with_profile))
                 pair = sides.of_profiles(source, other.source(dataset, partition))
-            elif between:
-                pair = sides.of_runs(source, between)
-            else:
-                pair = sides.of_versions(source, versions) if versions else sides.of_last_run(source)
+            elif not pair:
+                pair = sides.of_runs(source, between) if between else sides.of_last_run(source)
             compared = sides.contrast(source, pair, _columns(key), head)
     finally:
         memory.tidy()

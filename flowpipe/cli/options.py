@@ -1,31 +1,67 @@
 """Flags and arguments that several commands share."""
 
 # Annotations are no texts here: Typer would compile each of every command at every start.
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from flowpipe.errors import UsageError
 
+
+def known(kind: str) -> Callable[..., list[str]]:
+    """What completes an argument: the names of this kind that are in the project at hand."""
+
+    def complete(context: typer.Context) -> list[str]:
+        from flowpipe import names
+        from flowpipe.roots import find_root
+
+        more: dict[str, Any] = {}
+        if kind == "partitions":
+            more["of"] = context.params.get("pipelines") or ()
+        try:
+            found: list[str] = getattr(names, kind)(find_root(Path(context.params.get("project") or ".")), **more)
+        except Exception:  # noqa: BLE001 - a shell must hear nothing of what is wrong; the command will tell
+            return []
+        return found
+
+    return complete
+
+
 ProjectFolder = Annotated[Path, typer.Option("--project", "-C", help="The project's folder, or one below it.")]
 Profile = Annotated[
-    str | None, typer.Option("--profile", envvar="FLOWPIPE_PROFILE", help="The profile to use, from conf/profiles/.")
+    str | None,
+    typer.Option(
+        "--profile",
+        envvar="FLOWPIPE_PROFILE",
+        help="The profile to use, from conf/profiles/.",
+        autocompletion=known("profiles"),
+    ),
 ]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", help="Override one setting: params.late_minutes=20. May be repeated.")
 ]
-Names = Annotated[list[str] | None, typer.Argument(help="Pipelines; all when none is named.", metavar="[PIPELINE]...")]
-Partitions = Annotated[
-    list[str] | None, typer.Option("--partition", help="Only this window: 2013-02. May be repeated.")
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Pipelines; all when none is named.", metavar="[PIPELINE]...", autocompletion=known("pipelines")
+    ),
 ]
-First = Annotated[str | None, typer.Option("--from", help="Only windows from this one on.")]
+Partitions = Annotated[
+    list[str] | None,
+    typer.Option("--partition", help="Only this window: 2013-02. May be repeated.", autocompletion=known("partitions")),
+]
+First = Annotated[
+    str | None, typer.Option("--from", help="Only windows from this one on.", autocompletion=known("partitions"))
+]
 Last = Annotated[
     str | None,
-    typer.Option("--to", help="Only windows up to this one."),
+    typer.Option("--to", help="Only windows up to this one.", autocompletion=known("partitions")),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Run also what is up to date.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only what should be looked at.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flowpipe.cli.options import Json, ProjectFolder
+from flowpipe.cli.options import Json, ProjectFolder, known
 
 
 def runs(
@@ -32,7 +32,9 @@ def runs(
 
 
 def show(
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run, the beginning of one, or `last`.")],
+    run_id: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run, the beginning of one, or `last`.", autocompletion=known("runs"))
+    ],
     project: ProjectFolder = Path(),
     as_json: Json = False,
 ) -> None:

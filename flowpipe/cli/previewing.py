@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flowpipe.cli.options import Names, Partitions
+from flowpipe.cli.options import Names, Partitions, known
 from flowpipe.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,10 +18,16 @@ Select = Annotated[
     typer.Option(
         "--select",
         help="Publish nothing, print these nodes: late, late+ (and what is made of it), +late. May be repeated.",
+        autocompletion=known("nodes"),
     ),
 ]
 Until = Annotated[
-    str | None, typer.Option("--to", help="Only windows up to this one; or a node: print it, publish nothing.")
+    str | None,
+    typer.Option(
+        "--to",
+        help="Only windows up to this one; or a node: print it, publish nothing.",
+        autocompletion=known("partitions"),
+    ),
 ]
 Head = Annotated[int | None, typer.Option("--head", min=0, help="How many rows of each node to print; 10 if absent.")]
 _ROWS = 10

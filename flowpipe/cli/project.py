@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flowpipe.cli.options import Json, Profile, ProjectFolder, Sets
+from flowpipe.cli.options import Json, Profile, ProjectFolder, Quiet, Sets
 
 
 def list_(project: ProjectFolder = Path(), profile: Profile = None, as_json: Json = False) -> None:
@@ -36,6 +36,7 @@ def check(
     profile: Profile = None,
     sets: Sets = None,
     offline: Annotated[bool, typer.Option("--offline", help="Look up no environment variable and no secret.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Check configuration, modules, graphs and schemas; opens no store.
 
@@ -47,4 +48,7 @@ def check(
     bound = loaded.check()
     for note in loaded.notes():
         typer.echo(f"note: {note}")
-    typer.echo(f"ok: {len(bound)} pipelines, {len(loaded.configuration.catalog)} datasets, profile {loaded.profile}")
+    if not quiet:
+        typer.echo(
+            f"ok: {len(bound)} pipelines, {len(loaded.configuration.catalog)} datasets, profile {loaded.profile}"
+        )

@@ -9,8 +9,21 @@ from typing import Annotated, Any
 import typer
 
 from flowpipe.cli import previewing
-from flowpipe.cli.options import First, Force, Json, Last, Names, Partitions, Profile, ProjectFolder, Sets, as_duration
+from flowpipe.cli.options import (
+    First,
+    Force,
+    Json,
+    Last,
+    Names,
+    Partitions,
+    Profile,
+    ProjectFolder,
+    Quiet,
+    Sets,
+    as_duration,
+)
 from flowpipe.cli.previewing import Head, Select, Until
+from flowpipe.errors import UsageError
 
 
 def plan(
@@ -30,16 +43,14 @@ def plan(
     """
     from flowpipe import terminal
     from flowpipe.project import Project
-    from flowpipe.selection import Selection
 
-    selection = Selection(tuple(pipelines or ()), tuple(partitions or ()), first, last, force)
-    made = Project.load(project, profile=profile, sets=sets or ()).plan(selection)
-    rows = [(step.name, step.action, step.reason) for step in made.steps]
+    loaded = Project.load(project, profile=profile, sets=sets or ())
+    made = loaded.plan(*pipelines or (), partitions=partitions or (), first=first, last=last, force=force)
     if as_json:
-        typer.echo(terminal.as_json([dict(zip(("step", "action", "reason"), row, strict=True)) for row in rows]))
-        return
-    shown = {"run": "run", "skip": "skip", "ask": "decided at run"}
-    terminal.table(("STEP", "ACTION", "WHY"), [(name, shown[action], why) for name, action, why in rows])
+        steps = [{"step": step.name, "action": step.action, "reason": step.reason} for step in made.steps]
+        typer.echo(terminal.as_json(steps))
+    else:
+        terminal.table(("STEP", "ACTION", "WHY"), made.rows)
 
 
 def run(
@@ -56,6 +67,7 @@ def run(
     select: Select = None,
     head: Head = None,
     as_json: Json = False,
+    quiet: Quiet = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="A line for each node, too.")] = False,
 ) -> None:
     """Run what is missing or stale, or print nodes and publish nothing.
@@ -64,20 +76,37 @@ def run(
 
     Example: flowpipe run --select late_flights --partition 2013-02 --head 5
     """
-    from flowpipe import terminal
-    from flowpipe.progress import Progress
     from flowpipe.project import Project
-    from flowpipe.selection import Selection
 
     patience, allowed = as_duration("--wait", wait), as_duration("--deadline", deadline) if deadline else None
     loaded = Project.load(project, profile=profile, sets=sets or ())
     if asked := previewing.nodes(select, last, head):
         unfit = {"--from": first, "--to": last not in asked and last, "--force": force}
-        previewing.refuse({**unfit, "--wait": patience, "--deadline": allowed, "--verbose": verbose})
+        previewing.refuse({**unfit, "--wait": patience, "--deadline": allowed, "--verbose": verbose, "--quiet": quiet})
         previewing.show(loaded, asked, pipelines, partitions, head, as_json=as_json)
         return
-    selection = Selection(tuple(pipelines or ()), tuple(partitions or ()), first, last, force)
-    listen: Any = (lambda record: typer.echo(terminal.as_json(record))) if as_json else Progress(nodes=verbose)
-    result = loaded.run(selection, on_record=listen, wait=patience, deadline=allowed, command=shlex.join(sys.argv[1:]))
+    result = loaded.run(
+        *pipelines or (),
+        partitions=partitions or (),
+        first=first,
+        last=last,
+        force=force,
+        on_record=_listener(quiet=quiet, verbose=verbose, as_json=as_json),
+        wait=patience,
+        deadline=allowed,
+        command=shlex.join(sys.argv[1:]),
+    )
     if result.error:
         raise result.error
+
+
+def _listener(*, quiet: bool, verbose: bool, as_json: bool) -> Any:
+    """What is told of a run while it runs."""
+    from flowpipe import terminal
+    from flowpipe.progress import Progress, warnings
+
+    if sum((quiet, verbose, as_json)) > 1:
+        raise UsageError("--quiet, --verbose and --json exclude one another", hint="give one of them")
+    if as_json:
+        return lambda record: typer.echo(terminal.as_json(record))
+    return warnings if quiet else Progress(nodes=verbose)

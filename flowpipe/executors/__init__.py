@@ -234,6 +234,20 @@ def prospect(config: ExecutorConfig, configuration: Configuration) -> Prospect |
     return Prospect(config.type, kind.isolated, overdue=getattr(kind, "overdue", ""), **told)
 
 
+def answer(config: ExecutorConfig, configuration: Configuration) -> str:
+    """What an executor has; a cluster that runs is asked, and none is started.
+
+    Its class may have `answers(options)`, which gives what the cluster says, None where it would be one of our own.
+
+    Raises:
+        ConfigError: something is wrong with its options, or the cluster does not answer.
+    """
+    options, kind = _options(config, configuration), _class(config, configuration)
+    told = kind.answers(options) if hasattr(kind, "answers") else None
+    most = kind.most(options) if hasattr(kind, "most") else None
+    return f"{config.type}, " + (told or (f"{most.cpus:g} at once on this machine" if most else "on this machine"))
+
+
 def create(config: ExecutorConfig, configuration: Configuration, site: Site) -> Executor:
     """The executor of a profile; `close` it in the end. What killed runs left in shared memory goes.
 

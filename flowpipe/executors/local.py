@@ -73,9 +73,13 @@ class ThreadsOptions(Model):
     """`threads`: what the calls that run at once may take together."""
 
     workers: int = Field(
-        default_factory=_workers, ge=1, description="threads; as many as CPUs and at least 4 if absent"
+        default_factory=_workers, ge=1, description="how many; as many as CPUs, at least 4, if absent", examples=[4]
     )
-    memory: Bytes = Field(default_factory=_memory, description="of all calls; what the machine has if absent")
+    memory: Bytes = Field(
+        default_factory=_memory,
+        description="what the calls that run at once may take together, by their `resources`; the machine's if absent",
+        examples=["16GB"],
+    )
 
 
 def _call(call: Call, done: Callable[[Result], None]) -> None:

@@ -42,8 +42,12 @@ def _memory() -> str:
 class ProcessesOptions(Model):
     """`processes`: how many calls run at once, and what they may take together."""
 
-    workers: int = Field(default_factory=_cpus, ge=1, description="processes; as many as CPUs if absent")
-    memory: Bytes = Field(default_factory=_memory, description="of all calls; what the machine has if absent")
+    workers: int = Field(default_factory=_cpus, ge=1, description="how many; as many as CPUs if absent", examples=[4])
+    memory: Bytes = Field(
+        default_factory=_memory,
+        description="what the calls that run at once may take together, by their `resources`; the machine's if absent",
+        examples=["16GB"],
+    )
 
 
 @dataclass(frozen=True)

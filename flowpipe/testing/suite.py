@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from flowpipe.testing.kill_suite import KillSuite
 from flowpipe.testing.mode_suite import ModeSuite
+from flowpipe.testing.probe_suite import ProbeSuite
 from flowpipe.testing.publish_suite import PublishSuite
 from flowpipe.testing.store import MONTHLY, TYPES, Store, month, rows, staged_nothing, state
 from flowpipe.testing.type_suite import TypeSuite
@@ -14,5 +15,5 @@ from flowpipe.testing.type_suite import TypeSuite
 __all__ = ["MONTHLY", "TYPES", "AdapterSuite", "Store", "month", "rows", "staged_nothing", "state"]
 
 
-class AdapterSuite(PublishSuite, ModeSuite, TypeSuite, KillSuite):
+class AdapterSuite(PublishSuite, ModeSuite, TypeSuite, ProbeSuite, KillSuite):
     """Subclass it, give `store`, `dataset` and what does harm, and say what the store cannot do (see `StoreTests`)."""

@@ -10,7 +10,8 @@ import pytest
 from delta_lake import MONTHLY, Lake, everyone_reads, month
 from deltalake import write_deltalake
 
-from flowpipe.adapters import Batching, Held
+from flowpipe.adapters import Held
+from flowpipe.adapters.abilities import Batching
 from flowpipe.adapters.delta.log import app_id
 from flowpipe.adapters.delta.transactions import Transactions, transactions
 from flowpipe.errors import DataError, PublishError

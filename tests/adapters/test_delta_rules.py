@@ -12,7 +12,8 @@ from delta_lake import Lake
 from deltalake import DeltaTable, Field, Schema
 from deltalake.schema import PrimitiveType, StructType
 
-from flowpipe.adapters import Filling, Held
+from flowpipe.adapters import Held
+from flowpipe.adapters.abilities import Filling
 from flowpipe.errors import DataError, PublishError
 
 LONG = PrimitiveType("long")

@@ -11,7 +11,8 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from pydantic import ValidationError
 
-from flowpipe.adapters import Batching, Dataset, Held, Staged
+from flowpipe.adapters import Dataset, Held, Staged
+from flowpipe.adapters.abilities import Batching
 from flowpipe.adapters.delta import Delta, Options
 from flowpipe.datasets import DatasetConfig
 from flowpipe.errors import FlowpipeError, PublishError

@@ -12,7 +12,8 @@ import pytest
 from delta_lake import MONTHLY, Lake, everyone_reads, month
 from test_delta_s3 import Bucket, bucket, dataset  # noqa: F401 - a fixture
 
-from flowpipe.adapters import Held, Maintainable, Upkeep
+from flowpipe.adapters import Held
+from flowpipe.adapters.abilities import Maintainable, Upkeep
 from flowpipe.adapters.delta import Delta, Options
 from flowpipe.errors import PublishError
 from flowpipe.testing import suite

@@ -14,7 +14,8 @@ import fsspec
 import polars as pl
 import pytest
 
-from flowpipe.adapters import Dataset, Maintainable, Upkeep
+from flowpipe.adapters import Dataset
+from flowpipe.adapters.abilities import Maintainable, Upkeep
 from flowpipe.adapters.duckdb import DuckDB, Options
 from flowpipe.datasets import DatasetConfig
 from flowpipe.errors import FlowpipeError, PublishError

@@ -18,7 +18,8 @@ import pytest
 from openpyxl import Workbook
 from polars.testing import assert_frame_equal
 
-from flowpipe.adapters import Dataset, Held, Maintainable, Missing, Publication, Upkeep
+from flowpipe.adapters import Dataset, Held, Missing, Publication
+from flowpipe.adapters.abilities import Maintainable, Upkeep
 from flowpipe.adapters.files import Files, Options
 from flowpipe.datasets import DatasetConfig
 from flowpipe.errors import DataError, PublishError

@@ -19,7 +19,8 @@ import fsspec
 import polars as pl
 import pytest
 
-from flowpipe.adapters import Dataset, Held, Maintainable, Missing, Upkeep
+from flowpipe.adapters import Dataset, Held, Missing
+from flowpipe.adapters.abilities import Maintainable, Upkeep
 from flowpipe.adapters.files import Files, Options, places, urls
 from flowpipe.adapters.files.folder import Folder, Unreachable
 from flowpipe.datasets import DatasetConfig

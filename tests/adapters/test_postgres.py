@@ -14,7 +14,8 @@ import pytest
 from polars.testing import assert_frame_equal
 from postgres_schema import PostgresStore, fresh, query, table
 
-from flowpipe.adapters import Dataset, Filling, Held, Maintainable, Missing, Upkeep
+from flowpipe.adapters import Dataset, Held, Missing
+from flowpipe.adapters.abilities import Filling, Maintainable, Upkeep
 from flowpipe.datasets import DatasetConfig
 from flowpipe.errors import DataError, PublishError
 from flowpipe.partition import WHOLE, of_key, of_window, parse

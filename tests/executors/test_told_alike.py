@@ -62,13 +62,13 @@ CASES = {
         "from flowpipe.errors import DataError\n\n\n"
         "def doubled(numbers: pl.DataFrame) -> pl.DataFrame:\n"
         '    raise DataError("the feed is of yesterday", hint="wait for it")\n',
-        "the feed is of yesterday\n  hint: wait for it\n",
+        "pipelines/double.py:11: the feed is of yesterday\n  hint: wait for it\n",
         code=3,
     ),
     "rows that are not valid": Case(
         "class Small(pa.DataFrameModel):\n    n: int = pa.Field(le=2)\n\n\n"
         "def doubled(numbers: pl.LazyFrame) -> pl.LazyFrame:\n    return numbers\n",
-        "dataset doubled (node doubled): n: less_than_or_equal_to(2): 1 of 3 rows\n"
+        "pipelines/double.py:12: dataset doubled (node doubled): n: less_than_or_equal_to(2): 1 of 3 rows\n"
         "  hint: nothing was published; mend the data or its schema and run again\n",
         code=3,
         catalog="doubled: {store: here, path: doubled.parquet, schema: 'double:Small', on_invalid: fail}\n",

@@ -137,7 +137,7 @@ def test_quarantine_keeps_rejected_rows_by_slice_until_they_are_mended(empty_pro
 
     project.write({"data/orders/2024-01.csv": HEAD + "1,2024-01-05,10\n2,2024-01-06,1\n"})
     second = run(project)
-    assert dict(second.steps) == {"job 2024-01": "done", "job 2024-02": "skipped"}
+    assert second.outcomes == {"job 2024-01": "done", "job 2024-02": "skipped"}
     assert rows(project, store)["id"].sort().to_list() == [1, 2, 5]
     assert rows(project, store, "out__rejected")["slice"].to_list() == ["2024-02"]
 
@@ -259,19 +259,19 @@ def test_the_command_tells_all_that_is_wrong_with_all_outputs(empty_project: Mak
     assert done.code == 3
     again = "  hint: nothing was published; mend the data or its schema and run again"
     assert done.err.splitlines() == [
-        "error: dataset columns (node columns): id: expected Int64, it is missing",
+        "error: pipelines/job.py:8: dataset columns (node columns): id: expected Int64, it is missing",
         "  hint: return the columns that the schema declares",
-        "error: dataset columns (node columns): day: expected Date, it is missing",
+        "error: pipelines/job.py:8: dataset columns (node columns): day: expected Date, it is missing",
         "  hint: return the columns that the schema declares",
-        "error: dataset amounts (node amounts): amount: greater_than_or_equal_to(0): 1 of 3 rows",
+        "error: pipelines/job.py:12: dataset amounts (node amounts): amount: greater_than_or_equal_to(0): 1 of 3 rows",
         again,
-        "error: dataset twice (node twice): unique(id): 2 of 2 rows",
+        "error: pipelines/job.py:16: dataset twice (node twice): unique(id): 2 of 2 rows",
         again,
-        "error: dataset few (node few): expect rows >= 10: there are 3",
+        "error: pipelines/job.py:20: dataset few (node few): expect rows >= 10: there are 3",
         again,
-        "error: dataset few (node few): expect day within 1d: the newest is 2024-01-06",
+        "error: pipelines/job.py:20: dataset few (node few): expect day within 1d: the newest is 2024-01-06",
         again,
-        "error: dataset few (node few): expect unique(day): 1 of 3 rows repeat another",
+        "error: pipelines/job.py:20: dataset few (node few): expect unique(day): 1 of 3 rows repeat another",
         again,
     ]
     assert files_of(project) == ["orders.csv"]

@@ -153,4 +153,4 @@ def test_a_run_of_another_thread_looks_at_the_clock_between_nodes(
     result = in_thread(lambda: Project.load(slow.path).run(deadline=timedelta(seconds=3)))
     assert isinstance(result.error, DeadlinePassed)
     assert str(result.error) == "the deadline of 3s has passed; 1 of 2 steps are done\n" + HINT.format("6s").rstrip()
-    assert (result.outcome, result.steps) == ("failed", (("double", "done"), ("slow", "cancelled")))
+    assert (result.outcome, result.outcomes) == ("failed", {"double": "done", "slow": "cancelled"})

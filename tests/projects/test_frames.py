@@ -306,12 +306,15 @@ RETURNS = [
     (
         "pl.LazyFrame",
         "numbers.lazy().select('nn')",
-        f'{FAILED}ColumnNotFoundError: unable to find column "nn"; valid columns: ["n", "word"]',
+        f'{FAILED}ColumnNotFoundError: unable to find column "nn"; valid columns: ["n", "word"] (in select)',
     ),
     (
         "pl.LazyFrame",
         "numbers.lazy().head(1).select(pl.col('word').cast(pl.Int64))",
-        f"{FAILED}InvalidOperationError: conversion from `str` to `i64` failed in column 'word' {FOR}",
+        (
+            f"{FAILED}InvalidOperationError: conversion from `str` to `i64` failed in column 'word' {FOR} "
+            '(in col("word").strict_cast(Int64))'
+        ),
     ),
 ]
 

@@ -99,7 +99,10 @@ def test_a_mark_in_a_column_that_is_not_there(empty_project: Make, store: str) -
     assert refused(project) == (
         3,
         [
-            'error: dataset out (node out): delete_when: unknown column "opp"; did you mean "op"? known: id, op',
+            (
+                'error: pipelines/same.py:4: dataset out (node out): delete_when: unknown column "opp"; '
+                'did you mean "op"? known: id, op'
+            ),
             "  hint: return these columns, or mend the dataset in conf/catalog.yml",
         ],
     )
@@ -158,8 +161,12 @@ def test_columns_that_come_and_go(empty_project: Make, store: str) -> None:
     assert table(project, "id", "name", "late") == [("one", "x", None), ("two", None, True)]
     code, errors = refused(project, "id,late\ntwo,2024-01-05\n")
     assert (code, errors[0]) == (
-        3, "error: dataset out (node out): column late is Boolean in the table and Date in the new rows",
-    )  # fmt: skip
+        3,
+        (
+            "error: pipelines/same.py:4: dataset out (node out): "
+            "column late is Boolean in the table and Date in the new rows"
+        ),
+    )
 
 
 @pytest.mark.parametrize("store", DATABASES, indirect=True)

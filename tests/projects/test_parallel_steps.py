@@ -20,7 +20,6 @@ from months import FILES, IDLE, beside, ids, is_alive, published, running, share
 from flowpipe.project import Project
 from flowpipe.records import Published, Record, RunStarted, StepEnded, StepStarted
 from flowpipe.run import RunResult
-from flowpipe.selection import Selection
 from tests.conftest import ProjectFolder
 
 Make = Callable[[dict[str, str]], ProjectFolder]
@@ -50,7 +49,7 @@ def two(executor: str) -> tuple[str, ...]:
 def at_first(project: ProjectFolder, *sets: str) -> int:
     """How many steps of a run begin before anything else happens."""
     told: list[Record] = []
-    result = Project.load(project.path, sets=sets).run(Selection(force=True), on_record=told.append)
+    result = Project.load(project.path, sets=sets).run(force=True, on_record=told.append)
     assert result.error is None
     assert isinstance(told[0], RunStarted)
     return next(number for number, record in enumerate(told[1:]) if not isinstance(record, StepStarted))
@@ -165,13 +164,13 @@ def test_after_the_first_failure_what_runs_is_published(
         "pipelines/cut.py:12: node out failed: ValueError: bad month",
         '  at pipelines/beside.py:11: raise ValueError("bad month")',
     ]
-    assert result.steps == (("cut 2024-01", "failed"), ("cut 2024-02", "done"))
+    assert list(result.outcomes.items()) == [("cut 2024-01", "failed"), ("cut 2024-02", "done")]
     assert steps(months) == {"cut 2024-01": "failed", "cut 2024-02": "done"}
     assert published(months) == {"2024-02.parquet"}
     months.write({"pipelines/beside.py": IDLE})
     again = ran(months, executor)
     # The code changed for all of them.
-    assert sorted(again.steps) == [(f"cut 2024-0{n}", "done") for n in (1, 2, 3)]
+    assert sorted(again.outcomes.items()) == [(f"cut 2024-0{n}", "done") for n in (1, 2, 3)]
 
 
 def test_what_failed_is_all_that_is_run_again(months: ProjectFolder) -> None:
@@ -211,7 +210,11 @@ def test_a_publish_that_fails_while_others_run(months: ProjectFolder, monkeypatc
     result = ran(months, "threads", 3, listen=listen)
     assert result.error
     assert result.error.exit_code == 4
-    assert sorted(result.steps) == [("cut 2024-01", "done"), ("cut 2024-02", "failed"), ("cut 2024-03", "done")]
+    assert sorted(result.outcomes.items()) == [
+        ("cut 2024-01", "done"),
+        ("cut 2024-02", "failed"),
+        ("cut 2024-03", "done"),
+    ]
     blocked.rmdir()
     again = months.flowpipe("run")
     assert (again.code, again.err) == (0, "")

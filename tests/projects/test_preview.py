@@ -542,6 +542,7 @@ def test_errors_read_as_in_a_run(project: ProjectFolder) -> None:
     )
     assert refused(project, "--select", "late", code=1) == (
         "error: pipelines/double.py:12: node late failed when its rows were computed: ValueError: no rows today\n"
+        "  hint: look at what it is made of: flowpipe run --select numbers\n"
     )
     (project.path / "data/numbers.csv").unlink()
     assert refused(project, "--select", "late") == (

@@ -10,7 +10,6 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from flowpipe.project import Project
-from flowpipe.selection import Selection
 from tests.conftest import ProjectFolder
 
 STORES = {
@@ -26,15 +25,15 @@ STORES = {
 
 def plan(project: ProjectFolder, *pipelines: str, force: bool = False) -> dict[str, tuple[str, str]]:
     """What a run would do: action and reason of each step. In this process, since it is asked so often."""
-    made = Project.load(project.path).plan(Selection(pipelines, force=force))
+    made = Project.load(project.path).plan(*pipelines, force=force)
     return {step.name: (step.action, step.reason) for step in made.steps}
 
 
 def run(project: ProjectFolder, *pipelines: str, force: bool = False) -> dict[str, str]:
     """Run; the outcome of each step."""
-    result = Project.load(project.path).run(Selection(pipelines, force=force))
+    result = Project.load(project.path).run(*pipelines, force=force)
     assert result.error is None
-    return dict(result.steps)
+    return result.outcomes
 
 
 def edit(project: ProjectFolder, name: str, old: str, new: str) -> None:

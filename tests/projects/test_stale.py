@@ -29,7 +29,7 @@ def run(project: ProjectFolder, *sets: str) -> RunResult:
 
 def outcomes(result: RunResult) -> dict[str, str]:
     assert result.error is None, result.error
-    return dict(result.steps)
+    return result.outcomes
 
 
 def reasons(project: ProjectFolder, *sets: str) -> list[str]:
@@ -178,15 +178,14 @@ def test_a_window_published_before_its_end_is_asked_again(empty_project: Make) -
             "pipelines/rate": "1",
         }
     )
-    from flowpipe.project import Selection
 
-    this_month = Selection(partitions=(month,))
-    assert Project.load(project.path).run(this_month).error is None
+    this_month = (month,)
+    assert Project.load(project.path).run(partitions=this_month).error is None
     project.write({"pipelines/rate": "2"})
     later = datetime.now(UTC) + timedelta(days=32)
-    (step,) = Project.load(project.path).plan(this_month, now=later).steps
+    (step,) = Project.load(project.path).plan(partitions=this_month, now=later).steps
     assert (step.action, step.reason) == ("ask", "asks out first")
-    assert Project.load(project.path).run(this_month).error is None
+    assert Project.load(project.path).run(partitions=this_month).error is None
     assert out(project, f"out/{month}") == [(2,)]
 
 

@@ -14,7 +14,6 @@ from openpyxl import Workbook
 from flowpipe.errors import DataError
 from flowpipe.project import Project
 from flowpipe.run import RunResult
-from flowpipe.selection import Selection
 from tests.conftest import ProjectFolder
 
 Make = Callable[[dict[str, str]], ProjectFolder]
@@ -44,14 +43,14 @@ PLACES = {
 
 def run(project: ProjectFolder, *pipelines: str, partitions: tuple[str, ...] = ()) -> RunResult:
     """A run in this process, which is faster than the command."""
-    return Project.load(project.path).run(Selection(pipelines, partitions))
+    return Project.load(project.path).run(*pipelines, partitions=partitions)
 
 
 def done(project: ProjectFolder, *pipelines: str, partitions: tuple[str, ...] = ()) -> list[str]:
     """The steps that were run, not skipped."""
     result = run(project, *pipelines, partitions=partitions)
     assert result.error is None, result.error
-    return [name for name, outcome in result.steps if outcome == "done"]
+    return [name for name, outcome in result.outcomes.items() if outcome == "done"]
 
 
 def messages(result: RunResult) -> list[str]:
@@ -162,11 +161,14 @@ def test_merge(empty_project: Make, store: str) -> None:
     project.write({"data/rows.csv": head + ",a,1,x\n7,,1,x\n8,a,1,w\n8,a,2,x\n8,a,2,y\n"})
     command = project.flowpipe("run")
     assert command.code == 3
-    again = "  hint: nothing was published; mend the data or its schema and run again"
+    head, again = (
+        "error: pipelines/same.py:4: dataset out (node out)",
+        "  hint: nothing was published; mend the data or its schema and run again",
+    )
     assert command.err.splitlines() == [
-        "error: dataset out (node out): key id, part is NULL, as in id=None, part='a'; id=7, part=None",
+        f"{head}: key id, part is NULL, as in id=None, part='a'; id=7, part=None",
         again,
-        "error: dataset out (node out): key id, part is not unique, as in id=8, part='a'",
+        f"{head}: key id, part is not unique, as in id=8, part='a'",
         again,
     ]
     assert table(project, store).rows() == merged

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from flowpipe import adapters
-from flowpipe.adapters import Batching, Filling, Incremental, Maintainable, Missing, Selective, Versioned
+from flowpipe.adapters import Missing
+from flowpipe.adapters.abilities import Batching, Filling, Incremental, Maintainable, Selective, Versioned
 from flowpipe.breaker import Breaker, clock
 from flowpipe.config import BreakerConfig
 from flowpipe.errors import ConfigError, DataError, FlowpipeError, Interrupted, Problem, PublishError, Where

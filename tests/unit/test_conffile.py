@@ -145,7 +145,13 @@ def test_an_empty_file_is_an_empty_mapping(tmp_path: Path, text: str) -> None:
             "é: \x00",
             "f:1:4: the character '\\x00' cannot stand in YAML\n  hint: remove it, or escape it in double quotes",
         ),
-        ("%YAML 2.0\n---\na: 1", "f:1:1: not YAML: found incompatible YAML document"),
+        (
+            "%YAML 2.0\n---\na: 1",
+            (
+                "f:1:1: not YAML: found incompatible YAML document\n"
+                "  hint: check the indent, the quotes and the brackets around it"
+            ),
+        ),
         ("[" * 200 + "]" * 200, "f:1:102: nested more than 100 deep\n  hint: write it flatter"),
     ],
 )

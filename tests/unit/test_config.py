@@ -163,7 +163,7 @@ def test_unknown_profiles_and_circles(make: Make) -> None:
     )
     known = "known: base, dev, lost, prod"
     assert problems(root) == [f'conf/project.yml:2:10: unknown profile "prd"\n  hint: did you mean "prod"? {known}']
-    assert problems(root, profile="x") == [f'unknown profile "x"\n  hint: {known}']
+    assert problems(root, profile="x") == [f'unknown profile "x"\n  hint: {known}; or write conf/profiles/x.yml']
     assert problems(root, profile="lost") == [
         f'conf/profiles/lost.yml:1:10: unknown profile "dve"\n  hint: did you mean "dev"? {known}'
     ]
@@ -180,7 +180,7 @@ EVERY_MISTAKE = """\
 --set params..a=1: "params..a=1" is not SECTION.KEY=VALUE
   hint: write it like --set params.late_minutes=20
 --set x=1: unknown section "x"
-  hint: known: config, deadline, executor, max_parallel_steps, memory_budget, params, retry, stores
+  hint: known: config, deadline, executor, max_parallel_steps, memory_budget, params, retry, stores; or params.x=...
 conf/catalog.yml:1:18: unknown store "landin"
   hint: did you mean "landing"? known: landing
 conf/catalog.yml:1:35: path and table exclude each other
@@ -204,9 +204,7 @@ conf/catalog.yml:3:108: "x" is not a freshness
 conf/catalog.yml:4:1: "d__rejected" cannot be declared
   hint: NAME__rejected is where the rejected rows of NAME go
 conf/catalog.yml:4:14: a list is not a mapping
-  hint: write a mapping of store, path, table, query, format, options, mode, key, order_by, \
-delete_when, missing, max_deleted, track, effective, partition, partition_by, schema, on_invalid, max_invalid, \
-expect, allow_empty, schema_change, swap, after_publish, was
+  hint: write a mapping of store, path, table, query, format, options, mode, key and more
 conf/catalog.yml:5:4: one of path, table and query is missing
   hint: write path: NAME.parquet for files, table: NAME for tables
 conf/catalog.yml:5:29: "Name" is not "module:Name"
@@ -241,8 +239,8 @@ conf/pipelines/delays.yml:6:69: unknown key "gpu"
   hint: did you mean "gpus"? known: cpus, gpus, memory
 conf/pipelines/delays.yml:6:79: "1b" is not a name
   hint: a name is letters, digits and _, and begins with no digit
-conf/pipelines/delays.yml:6:93: 30 is not text
-  hint: put it in quotes
+conf/pipelines/delays.yml:6:93: "30" is not a duration
+  hint: write it like 500ms, 1s, 10m, 2h, 3d or 1w
 conf/pipelines/delays.yml:7:9: "no" is not true or false
   hint: write true or false, without quotes
 conf/pipelines/empty.yml:1:1: the key "modules" is missing
@@ -250,7 +248,7 @@ conf/pipelines/empty.yml:1:1: the key "modules" is missing
 conf/pipelines/empty.yml:1:1: the key "writes" is missing
   hint: add writes: ...
 conf/pipelines/list.yml:1:1: a list is not a mapping
-  hint: write a mapping of modules, params, config, reads, writes, partitions, retry, timeout, nodes, always, hooks
+  hint: write a mapping of modules, params, config, reads, writes, partitions, retry, timeout and more
 conf/pipelines/other.yaml: a file with this ending is not read
   hint: rename it to other.yml
 conf/pipelines/un-named.yml:1:1: "un-named" is not a name
@@ -267,7 +265,7 @@ conf/profiles/dev.yml:3:18: 1 is not text
 conf/project.yml:1:1: the key "name" is missing
   hint: add name: ...
 conf/project.yml:1:1: unknown key "nme"
-  hint: did you mean "name"? known: defaults, name, profile, timezone"""
+  hint: did you mean "name"? known: defaults, name, profile, tests, timezone"""
 
 
 def test_every_mistake_of_every_file_at_once(make: Make) -> None:
@@ -319,7 +317,7 @@ def test_a_wrong_flag_is_told_once_and_by_its_own_text(make: Make) -> None:
 
 def test_there_must_be_a_project_file_but_no_catalog(tmp_path: Path) -> None:
     assert problems(tmp_path) == [
-        'unknown profile "dev"\n  hint: there is none yet',
+        'unknown profile "dev"\n  hint: there is none yet; write conf/profiles/dev.yml',
         "conf/project.yml: cannot be read: No such file or directory\n  hint: the file must be there and readable",
     ]
     write(tmp_path, {})
@@ -373,7 +371,10 @@ def test_a_secret_never_stands_in_an_error(make: Make, monkeypatch: pytest.Monke
     root = make({"profiles/dev.yml": SECRET_PROFILE, "catalog.yml": "a: {store: t0ken, path: x}\n"})
     assert problems(root, sets=["stores.warehouse.password=pa55word", "stores.pa55word=1"]) == [
         "--set stores.***=1: 1 is not a mapping\n  hint: write a mapping of adapter, breaker",
-        'conf/catalog.yml:1:12: unknown store "***"\n  hint: known: landing, ***, warehouse',
+        (
+            'conf/catalog.yml:1:12: unknown store "***"\n  hint: known: landing, ***, warehouse; '
+            "or add it under stores: of the profile"
+        ),
         'conf/profiles/dev.yml:7:13: "***" is not a whole number\n  hint: write digits without quotes, like 20',
     ]
 
@@ -403,7 +404,7 @@ def test_options_of_a_store_are_checked_in_place(make: Make) -> None:
     assert validate_options(Url, rest, found, "stores", "landing") == Url(url="data")
     with pytest.raises(ConfigError) as caught:
         validate_options(Model, rest, found, "stores", "landing")
-    assert str(caught.value) == 'conf/profiles/dev.yml:2:29: unknown key "url"\n  hint: there is none yet'
+    assert str(caught.value) == 'conf/profiles/dev.yml:2:29: unknown key "url"\n  hint: take it out'
 
 
 def test_options_that_are_not_resolved_are_left_out_where_they_can_be(make: Make) -> None:

@@ -155,3 +155,9 @@ def test_nothing_near_is_nothing() -> None:
     assert nearest("flights", ["weather", "planes"]) is None
     assert nearest("flights", iter([])) is None
     assert nearest("fligths", (name for name in ["weather", "flights"])) == "flights"
+
+
+def test_what_else_can_be_done_about_an_unknown_name() -> None:
+    assert unknown("store", "lakee", ["lake"], add="add it").hint == 'did you mean "lake"? known: lake'
+    assert unknown("store", "x", ["lake"], add="add it").hint == "known: lake; or add it"
+    assert unknown("store", "x", [], add="add it").hint == "there is none yet; add it"

@@ -252,7 +252,7 @@ def test_a_run_does_not_start_when_its_ledger_cannot_be_written(tmp_path: Path) 
     with Ledger(path) as ledger, pytest.raises(UsageError) as error:
         ledger.write(started())
     assert message(error) == (
-        f"{path}: the run ledger cannot be written: [Errno 20] Not a directory: '{path}.running'\n"
+        f"{path}: the run ledger cannot be written: Not a directory\n"
         "  hint: check the folder's permissions and free space"
     )
 

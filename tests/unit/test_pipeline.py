@@ -201,7 +201,7 @@ class TestCompute:
 
     def test_a_flowpipe_error_of_a_node_is_itself(self, load: Load, executor: Executor) -> None:
         text = "from flowpipe.errors import DataError\ndef a() -> int:\n    raise DataError('bad rows')"
-        assert self.fails(load(a=text), executor, "a") == "DataError: bad rows"
+        assert self.fails(load(a=text), executor, "a") == "DataError: pipelines/a.py:2: bad rows"
 
     @pytest.mark.parametrize(
         ("annotation", "value", "gives"),

@@ -114,20 +114,26 @@ class TestRefusals:
             ),
             (
                 exclude_first(),
-                "report_duplicates has no effect; duplicates are all rejected",
+                "report_duplicates has no effect; remove it: duplicates are all rejected",
             ),
-            (one_column(Carriers), "x: PanderaSchema coerces in a way of its own"),
+            (one_column(Carriers), "x: PanderaSchema coerces in a way of its own; cast it in the pipeline"),
             (
                 pa.DataFrameSchema({"x": pa.Column("category")}, coerce=True),
-                "x: Category coerces in a way of its own",
+                "x: Category coerces in a way of its own; cast it in the pipeline",
             ),
             (
                 {"x": int},
-                "not a Pandera DataFrameModel or DataFrameSchema for Polars, it is of type dict",
+                (
+                    "not a Pandera DataFrameModel or DataFrameSchema for Polars, it is of type dict; "
+                    "name one that is made with pandera.polars"
+                ),
             ),
             (
                 Path,
-                "not a Pandera DataFrameModel or DataFrameSchema for Polars, it is the class Path",
+                (
+                    "not a Pandera DataFrameModel or DataFrameSchema for Polars, it is the class Path; "
+                    "name one that is made with pandera.polars"
+                ),
             ),
         ],
     )
@@ -135,7 +141,7 @@ class TestRefusals:
         assert unsupported(schema) == [problem]
         with pytest.raises(ConfigError) as caught:
             compile_schema(schema, on_invalid="fail")
-        assert str(caught.value) == problem
+        assert str(caught.value) == "\n  hint: ".join(problem.split("; "))
 
     def test_a_model_for_pandas_is_named(self) -> None:
         import pandera.pandas as pandas_pandera
@@ -166,7 +172,8 @@ class TestRefusals:
         assert problem == (
             "Frame is not a usable schema: Error while parsing field 'x': nesting a DataFrameModel inside a list "
             "(`list[test_rules.Carriers]`) is not yet supported. Only a single nested DataFrameModel/DataFrameSchema "
-            "per struct column is currently supported, e.g. `foo: Foo` instead of `foos: List[Foo]`."
+            "per struct column is currently supported, e.g. `foo: Foo` instead of `foos: List[Foo]`; "
+            "annotate each column with a type that Pandera knows"
         )
 
     def test_a_schema_that_asks_for_nothing_odd_is_accepted(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
+from flowpipe.adapters.delta.options import Options as Options
 from flowpipe.adapters.delta.store import Delta as Delta
-from flowpipe.adapters.delta.store import Options as Options
 
 __all__ = ["Delta", "Options"]

@@ -22,6 +22,8 @@ from flowpipe.errors import FlowpipeError
 from flowpipe.objectstore import explain, filesystem, is_remote, polars_options
 
 _AT_ONCE = 16
+# How delta-rs begins what it says of a log that it cannot make sense of.
+_OF_LOG = "Kernel error: "
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -62,13 +64,17 @@ class Folder:
         except FileNotFoundError:
             raise
         except Exception as error:
-            if not is_remote(self.uri) or isinstance(error, FlowpipeError):
+            of_folder = is_remote(self.uri) or isinstance(error, (NotADirectoryError, PermissionError))
+            if not of_folder or isinstance(error, FlowpipeError):
                 raise
             raise self._unreachable(error) from error
 
     def _unreachable(self, error: Exception) -> FlowpipeError:
         message, hint = explain(error)
-        return FlowpipeError(f"cannot open the Delta table {self.uri}: {message}", hint=hint)
+        if message.startswith(_OF_LOG):
+            message = f"its log is damaged: {message.removeprefix(_OF_LOG)}"
+            hint = f"restore {self.uri}/_delta_log, or move the table away and run again"
+        return FlowpipeError(f"cannot open the Delta table {self.uri}: {message}", hint=hint or "look at its folder")
 
     def mark(self, version: int) -> tuple[Any, ...] | None:
         """What tells one entry of the log from another at its place: those of a table that was made again."""

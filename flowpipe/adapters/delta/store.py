@@ -7,57 +7,32 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any
 from uuid import uuid4
 
 import polars as pl
 from deltalake import DeltaTable
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from flowpipe import fields
-from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Staged, StagingPlace, State, Upkeep, Version
+from flowpipe import fields, probing
+from flowpipe.adapters import Dataset, Finding, Held, Missing, Pin, Publication, Staged, StagingPlace, State
+from flowpipe.adapters.abilities import Upkeep, Version
 from flowpipe.adapters.delta import schema as types
 from flowpipe.adapters.delta import travel
 from flowpipe.adapters.delta.bounds import Bounds, of_slice
-from flowpipe.adapters.delta.check import PLAIN, findings, is_plain
+from flowpipe.adapters.delta.check import findings
 from flowpipe.adapters.delta.commit import RacedError, discard, publish_once
 from flowpipe.adapters.delta.folder import Folder
 from flowpipe.adapters.delta.log import Log
+from flowpipe.adapters.delta.options import Options
 from flowpipe.adapters.delta.upkeep import tidy
 from flowpipe.errors import DataError, FlowpipeError, PublishError, nearest
-from flowpipe.fields import Bytes
-from flowpipe.objectstore import is_remote
 from flowpipe.partition import Slice, of_window, within
-from flowpipe.validation import MalformedError
 
 _ATTEMPTS = 15
 _FILE_SIZE = "128MB"
 _IN_MEMORY = 4  # rows take about that much more there than in a file
-_SCHEMES = ("file", "s3", "s3a", "gs", "az", "adl", "abfs", "abfss")
-
-
-class Options(BaseModel):
-    """Where the tables are, and how their files are written."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    url: str = Field(description="a folder, or an object store's URL such as `s3://bucket/prefix`")
-    options: dict[str, Any] = Field(
-        default_factory=dict, repr=False, description="the object store's: key, secret, endpoint_url, region, ..."
-    )
-    target_file_size: Bytes | None = Field(None, description="how large data files become: `128MB`")
-    durability: Literal["fsync", "none"] = Field("fsync", description="whether local files outlast a power loss")
-
-    @field_validator("url")
-    @classmethod
-    def _known(cls, url: str) -> str:
-        scheme = url.partition("://")[0].lower() if "://" in url else "file"
-        if scheme not in _SCHEMES:
-            raise MalformedError(f'delta-rs cannot write to "{scheme}://"', f"it knows {', '.join(_SCHEMES)}")
-        if is_remote(url) and not is_plain(url.partition("://")[2]):
-            raise MalformedError(f'delta-rs quotes what "{url}" holds, and Polars does not', f"use only {PLAIN}")
-        return url
 
 
 class Delta:
@@ -65,10 +40,15 @@ class Delta:
 
     Options: type[BaseModel] = Options
 
+    @classmethod
+    def temporary(cls, folder: Path) -> Mapping[str, Any]:
+        """A folder."""
+        return {"url": str(folder), "durability": "none"}
+
     def __init__(self, options: BaseModel, root: Path) -> None:
         assert isinstance(options, Options)
         self._url = options.url.rstrip("/") if "://" in options.url else str((root / options.url).resolve())
-        self._options = options
+        self._options, self._root = options, root
         # What was opened to look at is kept while its last entry is what it was, and none follows. Nobody commits on
         # a table that is kept: threads that share it would see one another's versions.
         self._logs: dict[str, tuple[Log, tuple[Any, ...]]] = {}
@@ -207,6 +187,10 @@ class Delta:
         table = folder.open()
         size = fields.size(self._options.target_file_size or _FILE_SIZE)
         return [] if table is None else list(tidy(table, folder, upkeep, size))
+
+    def probe(self, *, written: bool) -> Iterable[Finding]:
+        """Whether the folder of the tables can be listed, and whether it takes a file."""
+        return probing.place(self._options.url, self._options.options, self._root, written=written)
 
     def close(self) -> None:
         """Forget the tables."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from deltalake import DeltaTable
 
-from flowpipe.adapters import Version
+from flowpipe.adapters.abilities import Version
 from flowpipe.adapters.delta import schema
 from flowpipe.adapters.delta.folder import Folder
 from flowpipe.adapters.delta.log import Log

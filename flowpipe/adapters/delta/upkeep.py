@@ -12,7 +12,7 @@ import polars as pl
 from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from flowpipe.adapters import Upkeep
+from flowpipe.adapters.abilities import Upkeep
 from flowpipe.adapters.delta.actions import files_of
 from flowpipe.adapters.delta.folder import Folder, checkpoint_name
 from flowpipe.adapters.delta.log import read_commit

@@ -66,6 +66,9 @@ class File:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except PermissionError as error:
             raise self._denied(PublishError) from error
+        except (FileExistsError, NotADirectoryError) as error:
+            text = f"{self.shown} cannot be made: a file is where its folder should be"
+            raise PublishError(text, hint="see `database:` of the store") from error
 
     @contextlib.contextmanager
     def cursor(

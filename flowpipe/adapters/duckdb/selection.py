@@ -9,7 +9,7 @@ import duckdb
 
 from flowpipe.adapters import Dataset, sql, tables
 from flowpipe.adapters.duckdb import types
-from flowpipe.adapters.tables import Finding
+from flowpipe.adapters.tables import Flaw
 from flowpipe.partition import Slice
 
 SCHEMA = "main"
@@ -43,7 +43,7 @@ def parameters(dataset: Dataset, part: Slice) -> dict[str, Any]:
     return {name: values[name] for name in _placeholders(query)} if query else {}
 
 
-def check(dataset: Dataset) -> Iterator[Finding]:
+def check(dataset: Dataset) -> Iterator[Flaw]:
     """What is wrong with a dataset's query."""
     query = str(dataset.config.query)
     try:
@@ -57,7 +57,7 @@ def check(dataset: Dataset) -> Iterator[Finding]:
     yield from tables.check_query(dataset, _placeholders(query))
 
 
-def check_written(dataset: Dataset) -> Iterator[Finding]:
+def check_written(dataset: Dataset) -> Iterator[Flaw]:
     """What is wrong with writing a dataset."""
     config = dataset.config
     yield from tables.check_written(dataset)

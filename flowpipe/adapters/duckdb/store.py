@@ -7,6 +7,7 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,16 +16,19 @@ import polars as pl
 from pydantic import BaseModel, Field
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
 
-from flowpipe import partition
-from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Upkeep, sql, tables
+from flowpipe import partition, probing
+from flowpipe.adapters import Dataset, Finding, Held, Missing, Pin, Publication, sql, tables
+from flowpipe.adapters.abilities import Upkeep
 from flowpipe.adapters.duckdb import contents, fitting, selection, transaction, types
 from flowpipe.adapters.duckdb.contents import Contents
 from flowpipe.adapters.duckdb.opening import File, schemes
 from flowpipe.adapters.duckdb.transaction import Remembered
 from flowpipe.adapters.duckdb.upkeep import tidy
-from flowpipe.adapters.tables import Database, Finding
-from flowpipe.errors import PublishError, nearest
+from flowpipe.adapters.tables import Database, Flaw
+from flowpipe.errors import FlowpipeError, PublishError, nearest
+from flowpipe.findings import tried
 from flowpipe.partition import Slice
+from flowpipe.terminal import counted
 from flowpipe.validation import Model
 
 _ATTEMPTS = 8
@@ -33,9 +37,15 @@ _ATTEMPTS = 8
 class Options(Model):
     """Which file, and how the URLs in queries are reached."""
 
-    database: str = Field(description="the DuckDB file; relative to the project, made when first written")
+    database: str = Field(
+        description="the DuckDB file; relative to the project, made when first written",
+        examples=["data/warehouse.duckdb"],
+    )
     options: dict[str, Any] = Field(
-        default_factory=dict, repr=False, description="settings of the URLs that queries read, as of s3://"
+        {},
+        repr=False,
+        description="for the URLs that queries read, as of s3://: key, secret, endpoint_url, region, ...",
+        examples=[{"region": "eu-central-1"}],
     )
 
 
@@ -45,12 +55,17 @@ class DuckDB(Database):
     Options: type[BaseModel] = Options
     driver_only = True  # one process at a time has the file open for writing
 
+    @classmethod
+    def temporary(cls, folder: Path) -> Mapping[str, Any]:
+        """A file."""
+        return {"database": str(folder / "test.duckdb")}
+
     def __init__(self, options: BaseModel, root: Path) -> None:
         assert isinstance(options, Options)
         self._file = File(root / options.database, options.database, options.options)
         self._publishing = threading.Lock()
 
-    def check(self, dataset: Dataset, *, written: bool) -> Iterable[Finding]:
+    def check(self, dataset: Dataset, *, written: bool) -> Iterable[Flaw]:
         """What is wrong with a dataset's configuration here."""
         yield from tables.check(dataset, "duckdb")
         if dataset.config.query:
@@ -152,6 +167,31 @@ class DuckDB(Database):
         """Make the whole file smaller; staged files are the run's, and old versions there are none."""
         with self._publishing:
             return tidy(self._file, dry_run=upkeep.dry_run)
+
+    def probe(self, *, written: bool) -> Iterable[Finding]:
+        """Whether the file opens and takes a table; one that is not there yet is not made, its folder is tried."""
+        read = tried("read", partial(self._told, written=written), "see `database:` of the store")
+        yield read
+        if written and read.outcome == "ok":
+            there = self._file.exists()
+            folder = self._file.path.parent
+            yield tried("write", self._make_and_undo) if there else probing.writing(folder, str(folder))
+
+    def _told(self, *, written: bool) -> str:
+        if self._file.exists():
+            with self._file.cursor() as cursor:
+                number = transaction.number(cursor, sql.count(f"({sql.TABLES})"))
+                return f"{self._file.shown}, {counted(number, 'table')}"
+        if not written:
+            raise FlowpipeError(f"there is no file {self._file.shown}", hint="see `database:` of the store")
+        return f"{self._file.shown} is not there yet; the first publish makes it"
+
+    def _make_and_undo(self) -> str:
+        with self._file.cursor() as cursor:
+            cursor.execute("BEGIN TRANSACTION")
+            cursor.execute(f"CREATE TABLE {sql.quoted(f'_flowpipe_probe_{uuid.uuid4().hex}')} (x INTEGER)")
+            cursor.execute("ROLLBACK")
+        return "a table was made and rolled back"
 
     def close(self) -> None:
         """The file is closed whenever nothing is asked of it."""

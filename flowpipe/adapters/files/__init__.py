@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
+from flowpipe.adapters.files.options import Options as Options
 from flowpipe.adapters.files.store import Files as Files
-from flowpipe.adapters.files.store import Options as Options
 
 __all__ = ["Files", "Options"]

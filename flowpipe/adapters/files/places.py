@@ -171,3 +171,9 @@ def own_tags(written: Path) -> frozenset[str]:
             parts.append(hashlib.md5(part, usedforsecurity=False).digest())
     of_parts = hashlib.md5(b"".join(parts), usedforsecurity=False).hexdigest()
     return frozenset({whole.hexdigest(), f"{of_parts}-{len(parts)}"})
+
+
+def temporary(store: type, folder: Path) -> Mapping[str, Any]:
+    """What a store for tests of pipelines is made of: a folder, of which a power cut may take what it likes."""
+    del store
+    return {"url": str(folder), "durability": "none"}

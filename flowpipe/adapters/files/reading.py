@@ -66,3 +66,33 @@ def within_window(frame: pl.LazyFrame, dataset: Dataset, part: Slice) -> pl.Lazy
     except TypeError as error:
         hint = "text holds no dates: set `options: {try_parse_dates: true}` or `schema_overrides:`"
         raise DataError(f"{dataset.name}: {error}", hint=hint) from error
+
+
+def fault(
+    dataset: Dataset, shown: Sequence[str], paths: Sequence[str], storage: Mapping[str, str] | None
+) -> str | None:
+    """The first file that cannot be read through, or has other columns than the first one, and why."""
+    form, options = layout.format_of(dataset), dataset.config.options
+    first: Schema = None
+    for name, path in zip(shown, paths, strict=True):
+        try:
+            frame = form.scan([path], options, form.guess([path], options, storage), storage)
+            own = frame.collect_schema()
+            for _ in frame.collect_batches(maintain_order=False):
+                pass
+        except OSError as error:
+            return f"{name}: {str(error).partition(' (os error')[0]}"
+        except (ValueError, pl.exceptions.PolarsError) as error:
+            return f"{name}: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        first = own if first is None else first
+        if dataset.config.schema_change != "add" and (told := _differences(first, own, typed=not form.untyped)):
+            return f"{name} is not like {shown[0]}: {', '.join(told)}"
+    return None
+
+
+def _differences(first: Mapping[str, pl.DataType], own: Mapping[str, pl.DataType], *, typed: bool) -> list[str]:
+    """How the columns of a file differ from those of the first one."""
+    told = [f"column {name} is missing" for name in first if name not in own]
+    told += [f"column {name} is new" for name in own if name not in first]
+    both = [name for name in own if typed and name in first]
+    return told + [f"column {name} is {own[name]}, not {first[name]}" for name in both if own[name] != first[name]]

@@ -13,50 +13,38 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import polars as pl
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel
 
-from flowpipe import partition
-from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Staged, StagingPlace, State, Upkeep
+from flowpipe import partition, probing
+from flowpipe.adapters import Dataset, Finding, Held, Missing, Pin, Publication, Staged, StagingPlace, State
+from flowpipe.adapters.abilities import Upkeep
 from flowpipe.adapters.files import formats, layout, objects, reading, types, urls
 from flowpipe.adapters.files.folder import Found, Unreachable
 from flowpipe.adapters.files.formats import Format
-from flowpipe.adapters.files.places import place_of
+from flowpipe.adapters.files.options import Options
+from flowpipe.adapters.files.places import place_of, temporary
 from flowpipe.adapters.files.tidying import Tidying
-from flowpipe.errors import DataError, Problem, PublishError
+from flowpipe.errors import DataError, PublishError
 from flowpipe.partition import Slice
-from flowpipe.validation import Model
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 _AT_ONCE = 16  # questions to a store that is far away
 
 
-class Options(Model):
-    """Where the files are."""
-
-    url: str = Field(description="a folder, relative to the project; or s3://, or any url that fsspec knows")
-    options: dict[str, Any] = Field(default_factory=dict, description="fsspec's storage options", repr=False)
-    durability: Literal["fsync", "none"] = Field("fsync", description="folders: whether a power cut loses nothing")
-
-    @field_validator("url")
-    @classmethod
-    def _known(cls, url: str) -> str:
-        urls.refuse_unknown(url)
-        return url
-
-
 class Files:
     """One folder or bucket."""
 
     Options: type[BaseModel] = Options
+    temporary: Any = classmethod(temporary)
 
     def __init__(self, options: BaseModel, root: Path) -> None:
         assert isinstance(options, Options)
-        self._url = options.url
+        self._url, self._options, self._root = options.url, options.options, root
         self.driver_only = "memory://" in options.url
         self._place = place_of(options.url, options.options, root, durable=options.durability == "fsync")
         self._folder = self._place.folder
@@ -106,6 +94,12 @@ class Files:
         schemas = [published[number] for number in kept]
         frame = reading.scan(dataset, paths, schemas, guessed, self._place.storage)
         return reading.within_window(frame, dataset, part)
+
+    def fault(self, dataset: Dataset, pin: Pin, spool: Path) -> str | None:
+        """The first pinned file that cannot be read or is not like the first one, and why."""
+        files = [Found(*fields) for fields in json.loads(pin.token)]
+        paths = self._place.scannable(layout.format_of(dataset), files, spool)
+        return reading.fault(dataset, [self._folder.shown(file.path) for file in files], paths, self._place.storage)
 
     def schema(self, dataset: Dataset, part: Slice | None = None) -> Mapping[str, pl.DataType] | None:
         """Columns and types of what is there; text has none but those it was published with."""
@@ -162,7 +156,8 @@ class Files:
         shown = self._folder.shown(path)
         try:
             held = self._held(layout.format_of(publication.dataset), path)
-            if held.state and not held.changed and _same_run(held.state, wanted):
+            before = None if held.changed else held.state
+            if before and (before.fingerprint, before.run) == (wanted.fingerprint, wanted.run):
                 return
             if not self.is_staged(publication.staged):
                 raise PublishError(f"{shown} cannot be published: its staged file is gone", hint="run with --force")
@@ -178,7 +173,7 @@ class Files:
         if form is formats.PARQUET:
             self._place.put(Path(staged.files[0].path), path)
             return
-        _refuse_losses(publication, form)
+        types.refuse_losses(publication, form.name)
         scratch = Path(staged.files[0].path).parent if staged.files else Path(gettempdir())
         beside = self._place.staging(path, publication.state.run, scratch)
         options = publication.dataset.config.options
@@ -221,6 +216,11 @@ class Files:
     def maintain(self, dataset: Dataset, upkeep: Upkeep) -> Sequence[str]:
         """Remove what dead runs left: staged files, sidecars without data, uploads that were never completed."""
         return Tidying(self._folder, dataset, upkeep).run()
+
+    def probe(self, *, written: bool) -> Iterable[Finding]:
+        """Whether the folder can be listed, and whether it takes a file."""
+        writable = written and urls.read_only(self._url) is None
+        return probing.place(self._url, self._options, self._root, written=writable)
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -271,26 +271,6 @@ class Files:
 
 def _size(path: Path) -> int | None:
     return path.stat().st_size if path.exists() else None
-
-
-def _same_run(held: State, wanted: State) -> bool:
-    return (held.fingerprint, held.run) == (wanted.fingerprint, wanted.run)
-
-
-def _refuse_losses(publication: Publication, form: Format) -> None:
-    """Refuse values that would come back as others without a word.
-
-    Raises:
-        DataError: there are some.
-    """
-    losses = list(types.losses(form.name, publication.staged.schema))
-    checks = [loss.found.alias(str(number)) for number, loss in enumerate(losses)]
-    found = publication.staged.scan().select(checks).collect().row(0) if checks else ()
-    told = [f'column "{loss.column}" holds {loss.what}' for loss, some in zip(losses, found, strict=True) if some]
-    if told:
-        head, tail = f"dataset {publication.dataset.name}: ", f", which {form.name} has no text for"
-        hint = "make them NULL or convert them in the node, or write Parquet"
-        raise DataError.of(Problem(text, None, hint) for text in dict.fromkeys(f"{head}{each}{tail}" for each in told))
 
 
 def _short(value: object) -> str:

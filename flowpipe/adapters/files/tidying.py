@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flowpipe import partition
-from flowpipe.adapters import Dataset, Upkeep
+from flowpipe.adapters import Dataset
+from flowpipe.adapters.abilities import Upkeep
 from flowpipe.adapters.files import layout, objects
 from flowpipe.adapters.files.folder import STAGED, Folder, Found
 

@@ -12,6 +12,9 @@ from typing import Any
 import polars as pl
 from polars import selectors as cs
 
+from flowpipe.adapters import Publication
+from flowpipe.errors import DataError, Problem
+
 _NESTED = (pl.List, pl.Array, pl.Struct, pl.Map)
 # UInt128 comes back from JSON as NULL, a map as a struct; spans of time have no text that Polars reads.
 _UNTOLD: dict[str, tuple[type[pl.DataType], ...]] = {
@@ -120,3 +123,19 @@ def _inner(dtype: pl.DataType) -> list[pl.DataType]:
 def _made(dtype: Any) -> pl.DataType:
     made: pl.DataType = dtype() if isinstance(dtype, type) else dtype
     return made
+
+
+def refuse_losses(publication: Publication, form: str) -> None:
+    """Refuse values that would come back as others without a word.
+
+    Raises:
+        DataError: there are some.
+    """
+    feared = list(losses(form, publication.staged.schema))
+    checks = [loss.found.alias(str(number)) for number, loss in enumerate(feared)]
+    found = publication.staged.scan().select(checks).collect().row(0) if checks else ()
+    told = [f'column "{loss.column}" holds {loss.what}' for loss, some in zip(feared, found, strict=True) if some]
+    if told:
+        head, tail = f"dataset {publication.dataset.name}: ", f", which {form} has no text for"
+        hint = "make them NULL or convert them in the node, or write Parquet"
+        raise DataError.of(Problem(text, None, hint) for text in dict.fromkeys(f"{head}{each}{tail}" for each in told))

@@ -21,6 +21,9 @@ _SEVERITY = re.compile(r"^\[libpq\][^\n]*?: (\w+:  )?")
 _HINTS = {
     "08": "does the server run, and are the store's host, port, user and password right?",
     "22021": 'remove NUL characters, as by .str.replace_all("\\0", "")',
+    "42601": "mend the dataset's `query:`",
+    "42703": "mend the dataset's `query:`",
+    "42P01": "make it, or mend the dataset's `table:` or `query:`",
     "42501": "grant it to the user that the store connects as",
     "55P03": "another transaction holds a lock on it; run again, or raise the store's `lock_timeout`",
     "57014": "raise the store's `statement_timeout`",

@@ -5,12 +5,13 @@ from __future__ import annotations
 # Annotations are no texts here: Pydantic would compile each at every start.
 import os
 from importlib.util import find_spec
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from flowpipe.adapters.postgres.types import LONGEST
-from flowpipe.fields import Duration, duration
+from flowpipe.fields import Duration, duration, written
+from flowpipe.interpolable import excludes, ruled
 from flowpipe.validation import MalformedError, Model
 
 _PARTS = ("host", "port", "user", "password", "dbname", "sslmode")
@@ -38,16 +39,36 @@ _EXAMPLE = "write it like postgresql://user@host:5432/dbname"
 class Options(Model):
     """Which server, as whom, and how long anything may take; what is not said comes from libpq's PG* variables."""
 
-    dsn: str | None = Field(None, repr=False, description="all in one: postgresql://user:password@host:5432/dbname")
-    host: str | None = None
-    port: int | None = None
-    user: str | None = None
-    password: str | None = Field(None, repr=False)
-    dbname: str | None = None
-    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = None
-    schema_: str = Field("public", alias="schema", description="where tables without a schema and the states are")
-    statement_timeout: Duration | None = Field(None, description="how long one statement may run")
-    lock_timeout: Duration | None = Field(None, description="how long to wait for somebody else's lock")
+    model_config = ConfigDict(
+        json_schema_extra=ruled([excludes("dsn", _PARTS, "dsn and {other} exclude each other: keep one of them")])
+    )
+
+    dsn: str | None = Field(
+        None,
+        repr=False,
+        description="all in one: postgresql://user:password@host:5432/dbname",
+        examples=["${env:WAREHOUSE_DSN}"],
+    )
+    host: str | None = Field(None, description="the server; PGHOST if absent", examples=["localhost"])
+    port: int | None = Field(None, description="its port; PGPORT, or 5432, if absent", examples=[5432])
+    user: str | None = Field(None, description="the role; PGUSER if absent", examples=["etl"])
+    password: str | None = Field(
+        None,
+        repr=False,
+        description="its password; PGPASSWORD or ~/.pgpass if absent",
+        examples=["${env:PG_PASSWORD}", "${file:/run/secrets/pg}"],
+    )
+    dbname: str | None = Field(None, description="the database; PGDATABASE if absent", examples=["analytics"])
+    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = Field(
+        None, description="whether the connection is encrypted, as libpq has it; PGSSLMODE, or prefer, if absent"
+    )
+    schema_: Annotated[str, written("name", r"[\s\S]{1,63}", f"a schema's name has 1 to {LONGEST} bytes")] = Field(
+        "public", alias="schema", description="where tables without a schema and the states are", examples=["analytics"]
+    )
+    statement_timeout: Duration | None = Field(None, description="how long one statement may run", examples=["10m"])
+    lock_timeout: Duration | None = Field(
+        None, description="how long to wait for somebody else's lock", examples=["30s"]
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from flowpipe.adapters import Dataset, sql, tables
 from flowpipe.adapters.postgres import types
-from flowpipe.adapters.tables import Finding
+from flowpipe.adapters.tables import Flaw
 from flowpipe.fields import REJECTED
 from flowpipe.partition import Slice
 
@@ -65,7 +65,7 @@ def rows(
     return sql.select(source(dataset, schema), wanted, condition(dataset, part, columns), limit)
 
 
-def check(dataset: Dataset) -> Iterator[Finding]:
+def check(dataset: Dataset) -> Iterator[Flaw]:
     """What is wrong with a dataset's query, without a server: its placeholders, and whether it may be a SELECT."""
     query = str(dataset.config.query)
     if not _SELECT.match(_bare(query)) or _is_several(query):
@@ -75,7 +75,7 @@ def check(dataset: Dataset) -> Iterator[Finding]:
     yield from tables.check_query(dataset, names)
 
 
-def check_names(dataset: Dataset, schema: str) -> Iterator[Finding]:
+def check_names(dataset: Dataset, schema: str) -> Iterator[Flaw]:
     """What PostgreSQL would cut without a word, so that another table is meant."""
     names = list(sql.split(str(dataset.config.table), schema))
     if dataset.config.on_invalid == "quarantine":
@@ -86,7 +86,7 @@ def check_names(dataset: Dataset, schema: str) -> Iterator[Finding]:
             yield ("table",), message, "choose a shorter one"
 
 
-def check_written(dataset: Dataset) -> Iterator[Finding]:
+def check_written(dataset: Dataset) -> Iterator[Flaw]:
     """What is wrong with writing a dataset."""
     config = dataset.config
     yield from tables.check_written(dataset)

@@ -12,12 +12,13 @@ import polars as pl
 from pydantic import BaseModel
 
 from flowpipe import partition
-from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Upkeep, sql, tables
-from flowpipe.adapters.postgres import loading, selection, table, transaction, types
+from flowpipe.adapters import Dataset, Finding, Held, Missing, Pin, Publication, sql, tables
+from flowpipe.adapters.abilities import Upkeep
+from flowpipe.adapters.postgres import loading, probe, selection, table, transaction, types
 from flowpipe.adapters.postgres.connection import Server, Session
 from flowpipe.adapters.postgres.options import Options
 from flowpipe.adapters.postgres.table import Remembered, Table
-from flowpipe.adapters.tables import Database, Finding
+from flowpipe.adapters.tables import Database, Flaw
 from flowpipe.errors import PublishError, nearest
 from flowpipe.partition import Slice
 
@@ -29,13 +30,18 @@ class Postgres(Database):
 
     Options: type[BaseModel] = Options
 
+    @classmethod
+    def temporary(cls, folder: Path) -> Mapping[str, Any]:
+        """A DuckDB file, which needs no server and takes the same tables."""
+        return {"adapter": "duckdb", "database": str(folder / "test.duckdb")}
+
     def __init__(self, options: BaseModel, root: Path) -> None:  # noqa: ARG002
         assert isinstance(options, Options)
         self._options = options
         self._schema = options.schema_
         self._server = Server(options)
 
-    def check(self, dataset: Dataset, *, written: bool) -> Iterable[Finding]:
+    def check(self, dataset: Dataset, *, written: bool) -> Iterable[Flaw]:
         """What is wrong with a dataset's configuration here."""
         yield from tables.check(dataset, "postgres")
         if dataset.config.query:
@@ -157,6 +163,10 @@ class Postgres(Database):
             return [f"table {name} would be vacuumed and analyzed"]
         self._server.alone(f"VACUUM (ANALYZE) {sql.qualified(name, self._schema)}")
         return [f"table {name} was vacuumed and analyzed"]
+
+    def probe(self, *, written: bool) -> Iterable[Finding]:
+        """Whether the server answers, its version and clock, and whether the schema can be read and written."""
+        return probe.findings(self._server, self._options, written=written)
 
     def close(self) -> None:
         """Close all connections."""

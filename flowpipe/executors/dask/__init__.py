@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from flowpipe.errors import FlowpipeError
 from flowpipe.executors import Call, ClusterLost, Gathered, Remote, Resources, Result, Site, WorkerLost
+from flowpipe.executors.dask import joining
 from flowpipe.executors.dask.cluster import Cluster
 from flowpipe.executors.dask.options import DaskOptions
 from flowpipe.executors.machines import host_of, is_here
@@ -83,6 +84,11 @@ class Dask:
             return None
         gpus = options.options.get("resources", {}).get("GPU", 0)
         return Resources(options.workers * options.threads_per_worker, float("inf"), gpus)
+
+    @staticmethod
+    def answers(options: DaskOptions) -> str | None:
+        """How many workers a running cluster has, all with our versions."""
+        return joining.counted(options.address, options.options) if options.address else None
 
     @staticmethod
     def elsewhere(options: DaskOptions) -> str | None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _PACKAGES = ("flowpipe-etl", "polars", "pyarrow", "cloudpickle")
 _CHECKED = ("python", *_PACKAGES, "dask", "distributed")
 _PATIENCE = 10
+_LOOK = 5
 _FAREWELL = 5.0
 # A scheduler listens for browsers even without one.
 _NO_DASHBOARD = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
@@ -169,6 +170,18 @@ def agree(client: Client, address: str, patience: float) -> None:
     ]
     if problems:
         raise ConfigError(problems)
+
+
+def counted(address: str, options: Mapping[str, Any]) -> str:
+    """How many workers a running cluster has.
+
+    Raises:
+        ConfigError: it cannot be reached, or is not of our versions.
+    """
+    with quiet(), connected(address, options) as client:
+        agree(client, address, _LOOK)
+        workers = len(client.scheduler_info(n_workers=-1)["workers"])
+    return f"{workers} {'worker' if workers == 1 else 'workers'} at {address}"
 
 
 def no_workers(address: str, patience: float) -> Problem:

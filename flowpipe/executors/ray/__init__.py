@@ -79,6 +79,17 @@ class Ray:
         return Resources(options.workers, math.inf, gpus) if options.address == "local" else None
 
     @staticmethod
+    def answers(options: RayOptions) -> str | None:
+        """What a running cluster has."""
+        if options.address == "local":
+            return None
+        cluster = Cluster(options)
+        try:
+            return f"{cluster.capacity.cpus:g} CPUs at {cluster.address}"
+        finally:
+            cluster.close()
+
+    @staticmethod
     def elsewhere(options: RayOptions) -> str | None:
         """The head's address, unless it is one of this machine's."""
         address = options.address

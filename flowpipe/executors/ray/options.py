@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from flowpipe.fields import written
+from flowpipe.interpolable import excludes, ruled
 from flowpipe.validation import MalformedError, Model
+
+_ADDRESS = r"local|auto|(?:ray://)?[^/\s]+:[0-9]+"
+_FORMS = "write local, auto, HOST:PORT or ray://HOST:PORT"
+_OWN_ALONE = excludes(
+    "address",
+    ["workers", "object_store_memory"],
+    "{other} is for an instance of our own, and there is an address",
+    unless=["local"],
+)
 
 
 def _workers() -> int:
@@ -18,28 +29,38 @@ def _workers() -> int:
 class RayOptions(Model):
     """`ray`: without an `address`, an instance on this machine that ends with the run."""
 
-    address: str = Field(
-        "local", description="local, auto (the cluster that runs on this machine), HOST:PORT, or ray://HOST:PORT"
+    model_config = ConfigDict(json_schema_extra=ruled([_OWN_ALONE]))
+
+    address: Annotated[str, written("address", _ADDRESS, _FORMS)] = Field(
+        "local",
+        description="local (an instance of our own), auto (the cluster that runs on this machine), HOST:PORT, or "
+        "ray://HOST:PORT",
+        examples=["auto", "ray://head:10001"],
     )
     workers: int = Field(
-        default_factory=_workers, ge=1, description="CPUs of an instance of our own; as many as there are if absent"
+        default_factory=_workers,
+        ge=1,
+        description="CPUs of an instance of our own; as many as there are if absent",
+        examples=[4],
     )
     object_store_memory: int | None = Field(
         None,
         ge=80_000_000,
         description="bytes that an instance of our own keeps values in; 30 % of the memory if absent",
+        examples=[2_000_000_000],
     )
     options: dict[str, Any] = Field(
-        default_factory=dict, repr=False, description="for ray.init, such as runtime_env and namespace"
+        {},
+        repr=False,
+        description="for ray.init, such as runtime_env and namespace",
+        examples=[{"runtime_env": {"pip": ["requests"]}}],
     )
 
     @field_validator("address")
     @classmethod
     def _is_address(cls, address: str) -> str:
-        if address not in {"local", "auto"} and not re.fullmatch(r"(ray://)?[^/\s]+:\d+", address):
-            raise MalformedError(
-                f'"{address}" is no address of a Ray cluster', "write local, auto, HOST:PORT or ray://HOST:PORT"
-            )
+        if not re.fullmatch(_ADDRESS, address):
+            raise MalformedError(f'"{address}" is no address of a Ray cluster', _FORMS)
         return address
 
     @model_validator(mode="after")

@@ -14,13 +14,25 @@ from typing import Any
 from urllib.parse import quote
 
 import polars as pl
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from flowpipe import partition
-from flowpipe.adapters import Dataset, Held, Missing, Pin, Publication, Staged, StagingPlace, State, refuse_append
+from flowpipe.adapters import (
+    Dataset,
+    Finding,
+    Held,
+    Missing,
+    Pin,
+    Publication,
+    Staged,
+    StagingPlace,
+    State,
+    refuse_append,
+)
 from flowpipe.adapters.sql import quoted
 from flowpipe.adapters.versions import refuse_too_many
 from flowpipe.errors import DataError, PublishError, nearest
+from flowpipe.findings import tried
 from flowpipe.partition import WHOLE, Slice
 from flowpipe_sqlite import statements
 from flowpipe_sqlite.statements import SOURCE
@@ -35,13 +47,13 @@ _KEPT = {"BOOLEAN": pl.Int64(), "DATE": pl.Int64(), "TIMESTAMP": pl.Int64(), "TI
 _WIDER: dict[pl.DataType, pl.DataType] = dict.fromkeys(
     (pl.Int8(), pl.Int16(), pl.Int32(), pl.UInt8(), pl.UInt16(), pl.UInt32()), pl.Int64()
 ) | {pl.Float32(): pl.Float64()}
-Finding = tuple[tuple[str, ...], str, str | None]
+Flaw = tuple[tuple[str, ...], str, str | None]
 
 
 class Options(BaseModel, extra="forbid", frozen=True):
     """Which file."""
 
-    database: str
+    database: str = Field(description="the SQLite file; relative to the project")
 
 
 class SQLite:
@@ -49,11 +61,16 @@ class SQLite:
 
     Options: type[BaseModel] = Options
 
+    @classmethod
+    def temporary(cls, folder: Path) -> Mapping[str, Any]:
+        """What stands in for it while pipelines are tested: another file."""
+        return {"database": str(folder / "test.sqlite")}
+
     def __init__(self, options: BaseModel, root: Path) -> None:
         assert isinstance(options, Options)
         self._shown, self._path = options.database, root / options.database
 
-    def check(self, dataset: Dataset, *, written: bool) -> Iterable[Finding]:
+    def check(self, dataset: Dataset, *, written: bool) -> Iterable[Flaw]:
         config = dataset.config
         for name in ("path", "format", "options", "query", "partition_by", "swap", "after_publish"):
             if getattr(config, name):
@@ -144,6 +161,24 @@ class SQLite:
     def discard(self, staged: Staged) -> None:
         for file in staged.files:
             Path(file.path).unlink(missing_ok=True)
+
+    def probe(self, *, written: bool) -> Iterable[Finding]:
+        yield tried("read", self._look, "see `database:` of the store")
+        if written and self._path.exists():
+            yield tried("write", self._make_and_undo, "let this user write the file and its folder")
+
+    def _look(self) -> str:
+        if not self._path.exists():
+            return f"{self._shown} is not there yet; the first publish makes it"
+        with self._opened() as database:
+            return f"{self._shown}, {database.execute('SELECT count(*) FROM sqlite_master').fetchone()[0]} entries"
+
+    def _make_and_undo(self) -> str:
+        with self._opened() as database:
+            database.execute("BEGIN IMMEDIATE")
+            database.execute(f"CREATE TABLE {quoted(f'_flowpipe_probe_{uuid.uuid4().hex}')} (x)")
+            database.execute("ROLLBACK")
+        return "a table was made and rolled back"
 
     def close(self) -> None:
         """Nothing is kept open."""
