@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -11,13 +11,14 @@ from tempfile import TemporaryDirectory
 
 import polars as pl
 
-from flowpipe import memory, partition
+from flowpipe import loading, memory, partition
 from flowpipe.adapters import Adapter, Dataset, Missing
 from flowpipe.adapters.abilities import Selective
 from flowpipe.catalog import REJECTED, Catalog
 from flowpipe.config import Configuration
 from flowpipe.errors import ConfigError, DataError, FlowpipeError, UsageError, redact, unexpected, unknown
 from flowpipe.partition import WHOLE, Slice
+from flowpipe.roots import find_root
 from flowpipe.stop import Stop
 
 
@@ -157,6 +158,17 @@ def unreadable(error: Exception, what: str) -> DataError:
     reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
     hint = "mend the data, or the dataset's `format:` and `options:`"
     return DataError(f"{what} cannot be read: {reason}", hint=hint)
+
+
+def project(path: Path, profile: str | None) -> AbstractContextManager[Look]:
+    """The same as `opened`, of the project at or above a path; none of its code is loaded.
+
+    Raises:
+        UsageError: there is no project.
+        ConfigError: the catalog or the profile cannot be read.
+    """
+    configuration = loading.load_valid(find_root(path), profile=profile)
+    return opened(configuration, Catalog(configuration))
 
 
 @contextmanager

@@ -32,7 +32,9 @@ def read(
     dataset: Annotated[
         str,
         typer.Argument(
-            help="Its name in the catalog; NAME__rejected are rejected rows.", autocompletion=known("datasets")
+            metavar="DATASET",
+            help="Its name in the catalog; NAME__rejected: its rejected rows.",
+            autocompletion=known("datasets"),
         ),
     ],
     project: ProjectFolder = Path(),
@@ -51,12 +53,10 @@ def read(
     Example: flowpipe read flights --sql "select carrier, count(*) from flights group by all"
     """
     from flowpipe import looking, memory, query
-    from flowpipe.project import Project
 
-    found = Project.load(project, profile=profile)
     form = _format(form, output, as_json=as_json)
     try:
-        with looking.opened(found.configuration, found.catalog) as look:
+        with looking.project(project, profile) as look:
             source = look.source(dataset, partition)
             if sql is None:
                 _show(source.frame(rows=_limit(form, head)), source.title, source.place, form, head, output)
@@ -82,16 +82,14 @@ def sql(
     Example: flowpipe sql "select name, count(*) from flights join airlines using (carrier) group by all"
     """
     from flowpipe import looking, memory, query
-    from flowpipe.project import Project
 
-    found = Project.load(project, profile=profile)
     form = _format(form, output, as_json=as_json)
     try:
         with (
-            looking.opened(found.configuration, found.catalog) as look,
-            query.asked(statement, look.named, found.catalog.names, look.scratch) as rows,
+            looking.project(project, profile) as look,
+            query.asked(statement, look.named, look.catalog.names, look.scratch) as rows,
         ):
-            _show(rows, "query", f"profile {found.profile}", form, head, output)
+            _show(rows, "query", f"profile {look.configuration.profile}", form, head, output)
     finally:
         memory.tidy()
 
@@ -129,7 +127,9 @@ def _show(rows: Any, what: str, place: str, form: Any, head: int | None, output:
 
 
 def diff(
-    dataset: Annotated[str, typer.Argument(help="Its name in the catalog.", autocompletion=known("datasets"))],
+    dataset: Annotated[
+        str, typer.Argument(metavar="DATASET", help="Its name in the catalog.", autocompletion=known("datasets"))
+    ],
     project: ProjectFolder = Path(),
     profile: Profile = None,
     between: Annotated[
@@ -150,17 +150,14 @@ def diff(
     Example: flowpipe diff daily_delays --between 20261124 last --partition 2013-02
     """
     from flowpipe import contrast, looking, memory, sides, terminal
-    from flowpipe.project import Project
 
     _one_of(between=between, versions=versions, with_profile=with_profile)
-    found = Project.load(project, profile=profile)
     try:
         with ExitStack() as opened:
-            source = opened.enter_context(looking.opened(found.configuration, found.catalog)).source(dataset, partition)
+            source = opened.enter_context(looking.project(project, profile)).source(dataset, partition)
             pair = sides.of_versions(source, versions) if versions else None
             if with_profile:
-                there = Project.load(project, profile=with_profile)
-                other = opened.enter_context(looking.opened(there.configuration, there.catalog))
+                other = opened.enter_context(looking.project(project, with_profile))
                 pair = sides.of_profiles(source, other.source(dataset, partition))
             elif not pair:
                 pair = sides.of_runs(source, between) if between else sides.of_last_run(source)
