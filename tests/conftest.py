@@ -12,9 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from flowpipe.testing import servers
 from tests.clusters import dask_cluster, ray_cluster
+
+# How long an example takes is the machine's affair.
+settings.register_profile("flowpipe", deadline=None)
+settings.load_profile("flowpipe")
 
 collect_ignore = ["typing"]  # it is for type checkers, which run nothing
 

@@ -23,7 +23,7 @@ from flowpipe.catalog import Catalog
 from flowpipe.datasets import flaws
 from flowpipe.errors import ConfigError
 from flowpipe.loading import load_valid
-from tests.test_docs import blocks
+from tests.pages import blocks
 
 ROOT = Path(__file__).parents[2]
 AROUND = {
@@ -82,10 +82,10 @@ def of_the_repository() -> Iterator[tuple[str, str, str]]:
     """Every YAML file of the project, the docs, and the tests' projects: where it is, its kind, its text."""
     for path in sorted((ROOT / "conf").rglob("*.yml")):
         yield str(path.relative_to(ROOT)), kind_of(str(path.relative_to(ROOT))), path.read_text("utf-8")
-    for block in blocks("yaml"):
-        name = block.text.partition("\n")[0].lstrip("# ")
-        if name.startswith("conf/"):
-            yield f"{block.page} {name}", kind_of(name), block.text
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
+        for block in blocks(page):
+            if block.kind == "yaml" and (block.title or "").startswith("conf/"):
+                yield block.place, kind_of(block.title or ""), block.text
     for path in sorted((ROOT / "tests").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             for key, value in zip(node.keys, node.values, strict=True) if isinstance(node, ast.Dict) else ():
