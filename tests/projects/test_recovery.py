@@ -249,7 +249,7 @@ def test_a_failed_publish_is_published_by_the_next_run(job: ProjectFolder) -> No
         4,
         [
             (
-                f"error: conf/profiles/dev.yml:5:3: data/base.duckdb is held open by process {holder}\n"
+                f"error: conf/profiles/dev.yml:4:3: data/base.duckdb is held open by process {holder}\n"
                 "  hint: close it there, then run again\n"
             )
         ],
