@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from flowpipe.contract import REFUSED, differences, sample
+from flowpipe.contract import REFUSED, differences, sample, text_casts
 from flowpipe.errors import ConfigError, Problem
 from flowpipe.rules import (
     CHECKS,
@@ -116,6 +116,11 @@ class Audit:
         except REFUSED:
             return list(_not_computable(parsed))
         return []
+
+    def way_out(self, schema: Schema) -> str:
+        """What to do about the problems of a schema."""
+        written = ", ".join(text_casts(self.schema, schema)) if self.schema is not None else ""
+        return f"return the columns that the schema declares{f'; cast text: {written}' if written else ''}"
 
     def apply(self, lf: pl.LazyFrame, schema: Schema) -> Audited:
         """Coerce, fill in defaults and compute every row check beside the rows; `schema` has no problems."""

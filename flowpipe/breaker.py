@@ -18,28 +18,11 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Literal
 
+from flowpipe import verbs
 from flowpipe.config import BreakerConfig, Configuration
-from flowpipe.errors import (
-    ConfigError,
-    DataError,
-    FlowpipeError,
-    Interrupted,
-    LockedError,
-    NodeError,
-    UsageError,
-    Where,
-    redact,
-    unknown,
-)
+from flowpipe.errors import FlowpipeError, UsageError, Where, redact, unknown
 from flowpipe.fields import duration
 from flowpipe.roots import profile_state
-
-# What is never a store's fault.
-_OF_OTHERS = (ConfigError, DataError, Interrupted, LockedError, NodeError, UsageError)
-# What an adapter asks of its store's server; `discard` only tidies what nobody sees.
-_VERBS = (
-    "pin", "newest", "read", "schema", "filled", "is_empty", "held", "is_staged", "publish", "publish_all", "maintain",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -112,8 +95,7 @@ class Breaker:
 
     def watched(self, adapter: type) -> type:
         """An adapter's class, which notes what becomes of all that is asked of the store."""
-        verbs = {name: self._watched(getattr(adapter, name)) for name in _VERBS if hasattr(adapter, name)}
-        return type(adapter.__name__, (adapter,), verbs)
+        return verbs.watched(adapter, self._watched)
 
     def settle(self, *, well: bool) -> None:
         """The end of a run: whatever a store failed at meanwhile, it is no failure where all went `well` in the end."""
@@ -151,7 +133,7 @@ class Breaker:
             try:
                 result = verb(*arguments, **named)
             except Exception as error:
-                if _is_of_the_store(error):
+                if verbs.is_of_the_store(error):
                     self._failed = Failures(1, datetime.now(UTC), redact(_line(error), self.secrets))
                 raise
             self._answered = True
@@ -197,16 +179,6 @@ def clock(moment: datetime) -> str:
     if local.second or local.microsecond:
         local = datetime.fromtimestamp((local.timestamp() // 60 + 1) * 60).astimezone()
     return f"{local:%H:%M}" if local.date() == datetime.now().astimezone().date() else f"{local:%Y-%m-%d %H:%M}"
-
-
-def _is_of_the_store(error: Exception) -> bool:
-    """Whether a store could not be reached or refused; not where its rows are wrong, or are not there.
-
-    What flowpipe refuses by itself, such as to append rows twice, was not caused by any other error.
-    """
-    if isinstance(error, FlowpipeError):
-        return error.__cause__ is not None and not isinstance(error, _OF_OTHERS)
-    return isinstance(error, OSError)
 
 
 def _line(error: Exception) -> str:

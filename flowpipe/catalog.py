@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from flowpipe import adapters, breaker
+from flowpipe import adapters, breaker, verbs
 from flowpipe.adapters import Adapter, Dataset
 from flowpipe.config import Configuration, StoreConfig, validate_options
 from flowpipe.datasets import DatasetConfig, PartitionBy
@@ -102,6 +102,7 @@ class Catalog:
         kind = self._class(store, config)
         if store in self._breakers:
             kind = self._breakers[store].watched(kind)
+        kind = verbs.placed(kind, self._configuration.where_key("stores", store))
         made: Adapter = kind(self._options(store, config), self._configuration.root)
         return made
 

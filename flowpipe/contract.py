@@ -20,6 +20,23 @@ def differences(declared: Any, schema: Schema) -> list[str]:
     return [*_absent(declared, schema), *_mistyped(declared, schema), *_misplaced(declared, schema)]
 
 
+def text_casts(declared: Any, schema: Schema) -> Iterator[str]:
+    """How to make dates and numbers of columns that are text, as a node would write it."""
+    for name, column in fields(declared, schema):
+        if column.dtype is None or schema[name] != pl.String:
+            continue
+        wanted: Any = column.dtype.type
+        if is_coerced(declared, column) and _is_castable(schema[name], wanted):
+            continue
+        if wanted == pl.Date:
+            yield f'pl.col("{name}").str.to_date()'
+        elif wanted == pl.Datetime:
+            zone = f'time_zone="{wanted.time_zone}"' if wanted.time_zone else ""
+            yield f'pl.col("{name}").str.to_datetime({zone})'
+        elif wanted.is_numeric():
+            yield f'pl.col("{name}").cast(pl.{wanted})'
+
+
 def sample(schema: Schema) -> pl.LazyFrame:
     """One made-up row of a schema, to see whether expressions can be computed on its types."""
     return pl.LazyFrame([pl.Series(name, [_value(dtype)], dtype) for name, dtype in schema.items()])

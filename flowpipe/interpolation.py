@@ -54,7 +54,7 @@ def interpolate(text: str, where: Where, *, resolve: bool) -> Interpolated:
         source = _SOURCE.fullmatch(token[1] or "")
         try:
             if source is None:
-                raise ConfigError([Problem(f'"{token[0]}" is not an interpolation', where, _FORMS)])
+                raise ConfigError([_formless(token, where)])
             found, is_default = _look_up(source, where) if resolve else ("", True)
         except ConfigError as error:
             problems.extend(error.problems)
@@ -74,6 +74,13 @@ def interpolate(text: str, where: Where, *, resolve: bool) -> Interpolated:
         secrets=frozenset(secrets),
         problems=tuple(problems),
     )
+
+
+def _formless(token: re.Match[str], where: Where) -> Problem:
+    if (token[1] or "").startswith("file:"):
+        hint = "write the whole path, like ${file:/run/secrets/NAME}"
+        return Problem(f'"{token[0]}": the path must be absolute', where, hint)
+    return Problem(f'"{token[0]}" is not an interpolation', where, _FORMS)
 
 
 def variables(text: str) -> Iterator[str]:

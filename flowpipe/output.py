@@ -78,7 +78,7 @@ class OpenOutput:
         self._expect = Expectations.parse(self._config.expect)
         problems = target.write.audit.schema_problems(schema) or self._expect.problems(schema)
         if problems:
-            raise self._invalid(problems, "return the columns that the schema declares")
+            raise self._invalid(problems, target.write.audit.way_out(schema))
         if not schema:
             raise self._invalid(["its rows have no column"], "return at least one column, also where there is no row")
         self._audited = target.write.audit.apply(frame, schema)

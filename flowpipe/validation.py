@@ -48,13 +48,17 @@ class Model(BaseModel):
 
 @dataclasses.dataclass(frozen=True)
 class Flaw:
-    """One mistake in a value: where inside it, what, and what to do; `shown` is the wrong value as `message` has it."""
+    """One mistake in a value: where inside it, what, and what to do; `shown` is the wrong value as `message` has it.
+
+    `bounded`: it is a number on the wrong side of a bound, which says little without its key.
+    """
 
     path: KeyPath
     message: str
     hint: str | None = None
     at_key: bool = False
     shown: str = ""
+    bounded: bool = False
 
 
 class MalformedError(ValueError):
@@ -108,6 +112,8 @@ def problem(flaw: Flaw, document: Document, path: KeyPath = ()) -> Problem:
     place = (*path, *flaw.path)
     hidden = flaw.shown and not flaw.at_key and document.is_secret(place)
     message = flaw.message.replace(flaw.shown, '"***"') if hidden else flaw.message
+    if flaw.bounded:
+        message = ": ".join((*[part for part in place if isinstance(part, str)][-1:], message))
     return Problem(message, document.where_key(place) if flaw.at_key else document.where(place), flaw.hint)
 
 
@@ -157,7 +163,8 @@ def _flaw(path: KeyPath, group: list[ErrorDetails], annotation: Any) -> Flaw:
         name = first["loc"][-1]
         return Flaw(path, f'the key "{name}" is missing', f"add {name}: ...")
     message, hint = _kind_words(group, _known_keys(annotation, path)) or _words(first)
-    return Flaw(path, message, hint, first["loc"][-1:] == ("[key]",), shown(first["input"]))
+    at_key = first["loc"][-1:] == ("[key]",)
+    return Flaw(path, message, hint, at_key, shown(first["input"]), bounded=first["type"] in _BOUNDS)
 
 
 def _kind_words(group: list[ErrorDetails], keys: list[str]) -> tuple[str, str | None] | None:

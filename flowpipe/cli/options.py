@@ -45,9 +45,7 @@ Sets = Annotated[
 ]
 Names = Annotated[
     list[str] | None,
-    typer.Argument(
-        help="Pipelines; all when none is named.", metavar="[PIPELINE]...", autocompletion=known("pipelines")
-    ),
+    typer.Argument(help="Pipelines; all when none is named.", metavar="PIPELINE", autocompletion=known("pipelines")),
 ]
 Partitions = Annotated[
     list[str] | None,

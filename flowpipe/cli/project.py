@@ -43,12 +43,12 @@ def check(
     Example: flowpipe check --profile prod --offline
     """
     from flowpipe.project import Project
+    from flowpipe.terminal import counted
 
     loaded = Project.load(project, profile=profile, sets=sets or (), offline=offline)
     bound = loaded.check()
     for note in loaded.notes():
         typer.echo(f"note: {note}")
     if not quiet:
-        typer.echo(
-            f"ok: {len(bound)} pipelines, {len(loaded.configuration.catalog)} datasets, profile {loaded.profile}"
-        )
+        datasets = counted(len(loaded.configuration.catalog), "dataset")
+        typer.echo(f"ok: {counted(len(bound), 'pipeline')}, {datasets}, profile {loaded.profile}")

@@ -17,7 +17,7 @@ def _templates() -> list[str]:
 
 def init(
     folder: Annotated[
-        Path, typer.Argument(help="Where; the folder gives the project its name.", metavar="[DIR]")
+        Path, typer.Argument(help="Where; the folder gives the project its name.", metavar="DIR")
     ] = Path(),
     template: Annotated[
         str,

@@ -416,4 +416,4 @@ def test_secrets_are_shown_nowhere(project: ProjectFolder) -> None:
     assert wrong.code == 2
     assert SECRET not in wrong.err
     offline = project.flowpipe("check", "--offline")
-    assert (offline.code, offline.out) == (0, "ok: 1 pipelines, 2 datasets, profile dev\n")
+    assert (offline.code, offline.out) == (0, "ok: 1 pipeline, 2 datasets, profile dev\n")

@@ -292,7 +292,7 @@ def test_killed_in_the_middle_the_project_is_whole_and_the_same_command_goes_on(
 ) -> None:
     asked = ["new", "pipeline", "totals", "--reads", "orders", "--store", "lake"]
     killed_before_rename(renamed + 1, f"from flowpipe.cli import run_command; run_command({asked}, debug=False)")
-    assert said("check")[1].startswith("ok: 1 pipelines, 5 datasets")
+    assert said("check")[1].startswith("ok: 1 pipeline, 5 datasets")
     made = ["pipelines/totals.py", "conf/pipelines/totals.yml"][renamed - 1 :]
     assert said(*asked)[1].startswith("".join(f"made {path}\n" for path in made) + "\nnext:\n")
     assert said("check")[1].startswith("ok: 2 pipelines, 5 datasets")

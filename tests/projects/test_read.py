@@ -491,7 +491,8 @@ def test_a_file_that_another_process_holds(ask: Ask, shop: ProjectFolder) -> Non
         assert told == Finished(
             1,
             "",
-            f"error: data/base.duckdb is held open by process {holder.pid}\n  hint: close it there, then run again\n",
+            f"error: conf/profiles/dev.yml:4:3: data/base.duckdb is held open by process {holder.pid}\n"
+            "  hint: close it there, then run again\n",
         )
     finally:
         holder.communicate("\n", timeout=30)

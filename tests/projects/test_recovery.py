@@ -247,7 +247,12 @@ def test_a_failed_publish_is_published_by_the_next_run(job: ProjectFolder) -> No
     holder, *told = failed.stderr.split("\n", 1)
     assert (failed.returncode, told) == (
         4,
-        [f"error: data/base.duckdb is held open by process {holder}\n  hint: close it there, then run again\n"],
+        [
+            (
+                f"error: conf/profiles/dev.yml:4:3: data/base.duckdb is held open by process {holder}\n"
+                "  hint: close it there, then run again\n"
+            )
+        ],
     )
     assert published(job) == {key: [1, 2] for key in OUTPUTS} | {"base": None}
     assert outcomes(job) == ["failed"]

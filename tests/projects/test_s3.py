@@ -110,7 +110,7 @@ def read(far: Far, path: str) -> pl.DataFrame:
 
 def test_what_is_in_s3_is_run_and_skipped(far: Far) -> None:
     checked = far.flowpipe("check")
-    assert (checked.code, checked.out) == (0, "ok: 1 pipelines, 4 datasets, profile dev\n")
+    assert (checked.code, checked.out) == (0, "ok: 1 pipeline, 4 datasets, profile dev\n")
     assert far.run() == BOTH
     assert read(far, "totals/2013-01.parquet").rows() == [("x", 12), ("y", 6)]
     assert read(far, "lines/2013-02.csv").height == 3

@@ -19,7 +19,7 @@ def rates() -> int:
 def doubled(numbers: pl.LazyFrame, rates: int) -> pl.LazyFrame:
     return numbers
 """
-OK = "ok: 1 pipelines, 2 datasets, profile dev\n"
+OK = "ok: 1 pipeline, 2 datasets, profile dev\n"
 THREADS = (
     "on executor threads a node cannot be stopped; after that time it fails or is tried again, but its thread goes on "
     "unseen until it ends\n  hint: executor processes, dask or ray ends it\n"

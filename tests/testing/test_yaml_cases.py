@@ -256,7 +256,7 @@ test_broken.yml:12:5: the key "name" is missing
   hint: add name: ...
 test_broken.yml:13:5: a node rejects no rows
   hint: test the dataset that it is published as
-test_broken.yml:14:13: 0 must be more than 0
+test_broken.yml:14:13: approx: 0 must be more than 0
 test_broken.yml:17:26: "DataErro" is not one of FlowpipeError, ConfigError, UsageError, NodeError, DataError, \
 PublishError
   hint: did you mean "DataError"?

@@ -258,7 +258,10 @@ g: ${{env:LATIN}}
         f'f:2:4: "${{vault:x}}" is not an interpolation\n  hint: {forms}',
         f'f:3:4: "${{env:1X}}" is not an interpolation\n  hint: {forms}',
         f'f:4:4: "${{" is not an interpolation\n  hint: {forms}',
-        f'f:5:4: "${{file:relative}}" is not an interpolation\n  hint: {forms}',
+        (
+            'f:5:4: "${file:relative}": the path must be absolute\n'
+            "  hint: write the whole path, like ${file:/run/secrets/NAME}"
+        ),
         f"f:6:4: {tmp_path}/latin is not UTF-8\n  hint: save the file as UTF-8",
         "f:7:4: the environment variable LATIN is not UTF-8\n  hint: export it as UTF-8",
     ]

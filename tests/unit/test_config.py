@@ -231,10 +231,10 @@ conf/pipelines/delays.yml:5:19: "ten" is not a whole number
   hint: write digits without quotes, like 20
 conf/pipelines/delays.yml:5:30: "soon" is not a duration
   hint: write it like 500ms, 1s, 10m, 2h, 3d or 1w
-conf/pipelines/delays.yml:6:31: 0 must be at least 1
+conf/pipelines/delays.yml:6:31: attempts: 0 must be at least 1
 conf/pipelines/delays.yml:6:44: "0s" is no time to run in
   hint: write it like 30s, 10m or 2h
-conf/pipelines/delays.yml:6:66: 0 must be more than 0
+conf/pipelines/delays.yml:6:66: cpus: 0 must be more than 0
 conf/pipelines/delays.yml:6:69: unknown key "gpu"
   hint: did you mean "gpus"? known: cpus, gpus, memory
 conf/pipelines/delays.yml:6:79: "1b" is not a name

@@ -113,3 +113,35 @@ def test_every_type_of_column_can_be_sampled() -> None:
     ]
     columns = pl.Schema({str(dtype): dtype for dtype in types})
     assert audit_of(pa.DataFrameSchema({"Int8": pa.Column(pl.Int8)})).schema_problems(columns) == []
+
+
+def test_how_text_becomes_what_is_declared_is_said() -> None:
+    declared = pa.DataFrameSchema(
+        {
+            "day": pa.Column(pl.Date),
+            "at": pa.Column(pl.Datetime("us", "UTC")),
+            "seen": pa.Column(pl.Datetime("us")),
+            "amount": pa.Column(pl.Float64),
+            "price": pa.Column(pl.Decimal(10, 2)),
+            "name": pa.Column(pl.String),
+            "count": pa.Column(pl.Int64, coerce=True),
+        }
+    )
+    audit = compile_schema(declared, on_invalid="fail")
+    texts = pl.Schema(dict.fromkeys(declared.columns, pl.String()))
+    assert audit.way_out(texts) == (
+        'return the columns that the schema declares; cast text: pl.col("day").str.to_date(), '
+        'pl.col("at").str.to_datetime(time_zone="UTC"), pl.col("seen").str.to_datetime(), '
+        'pl.col("amount").cast(pl.Float64), pl.col("price").cast(pl.Decimal(precision=10, scale=2))'
+    )
+    row = pl.DataFrame([dict.fromkeys(texts, "1")]).with_columns(
+        day=pl.lit("2024-01-05"), at=pl.lit("2024-01-05 10:00")
+    )
+    row = row.with_columns(seen=pl.col("at"))
+    casts = [eval(text, {"pl": pl}) for text in _expressions(audit.way_out(texts))]
+    assert audit.schema_problems(row.with_columns(casts).schema) == []
+    assert audit.way_out(pl.Schema()) == "return the columns that the schema declares"
+
+
+def _expressions(told: str) -> list[str]:
+    return [f"pl.col{each}" for each in told.partition("cast text: pl.col")[2].split(", pl.col")]
