@@ -30,3 +30,59 @@ def test_a_pipe_that_closes_does_not_stop_a_run(project: ProjectFolder, argument
     assert (done.returncode, done.stderr) == (0, "")
     shown = json.loads(project.flowpipe("show", "last", "--json").out)
     assert (shown["run"]["outcome"], shown["run"]["error"]) == ("done", None)
+
+
+def test_one_node_need_not_be_a_list(project: ProjectFolder) -> None:
+    loaded = Project.load(project.path)
+    assert list(loaded.compute("doubled")) == ["doubled"]
+    with pytest.raises(UsageError, match=r'^unknown node "doubeld"'):
+        loaded.compute("doubeld")
+
+
+def test_one_window_need_not_be_a_list(project: ProjectFolder) -> None:
+    with pytest.raises(UsageError, match=r"^no partitions: double runs as a whole"):
+        Project.load(project.path).plan(partitions="2024-01")
+    monthly = "modules: [double]\nwrites: [doubled]\npartitions: {every: month, start: 2024-01, end: 2024-03}\n"
+    project.write(
+        {
+            "conf/catalog.yml": """
+                numbers: {store: here, path: numbers.csv}
+                doubled: {store: lake, table: doubled, mode: replace, partition: {every: month, column: day}}
+                """,
+            "conf/pipelines/double.yml": monthly,
+            "pipelines/double.py": """
+                import polars as pl
+
+
+                def doubled(numbers: pl.LazyFrame) -> pl.LazyFrame:
+                    return numbers
+                """,
+        }
+    )
+    assert [step.name for step in Project.load(project.path).plan(partitions="2024-02").steps] == ["double 2024-02"]
+
+
+def test_windows_where_there_are_none(project: ProjectFolder) -> None:
+    catalog = Path(project.path, "conf/catalog.yml")
+    catalog.write_text(catalog.read_text() + "tripled: {store: here, path: t.parquet}\n")
+    project.write(
+        {
+            "conf/pipelines/triple.yml": "modules: [triple]\nwrites: [tripled]\n",
+            "pipelines/triple.py": "import polars as pl\n\n\ndef tripled(numbers: pl.DataFrame) -> pl.DataFrame:\n"
+            "    return numbers\n",
+        }
+    )
+    assert project.flowpipe("plan", "--partition", "2024-01").err == (
+        "error: no partitions: double, triple run as a whole\n  hint: leave out --partition, --from and --to\n"
+    )
+
+
+def test_objects_are_short_at_the_prompt(project: ProjectFolder) -> None:
+    loaded = Project.load(project.path)
+    assert repr(loaded) == "project small, profile dev\n  double  double  doubled"
+    assert repr(loaded.check()) == "{'double': <pipeline double: numbers -> doubled>}"
+    assert repr(loaded.plan()) == "plan: 1 of 1 steps to run\n  double  run  never published"
+    result = loaded.run()
+    told = re.sub(r"\d+ ms", "TOOK", repr(result).replace(result.run, "RUN"))
+    assert told == "run RUN: done in TOOK\n  double  done  doubled 3 rows  TOOK"
+    assert repr(loaded.graph()) == "<graph small: 4 boxes, 3 edges>"
