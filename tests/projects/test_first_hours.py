@@ -86,3 +86,21 @@ def test_objects_are_short_at_the_prompt(project: ProjectFolder) -> None:
     told = re.sub(r"\d+ ms", "TOOK", repr(result).replace(result.run, "RUN"))
     assert told == "run RUN: done in TOOK\n  double  done  doubled 3 rows  TOOK"
     assert repr(loaded.graph()) == "<graph small: 4 boxes, 3 edges>"
+
+
+def test_a_new_project_says_how_to_get_pytest(tmp_path: Path) -> None:
+    forbidding = (
+        "import sys; sys.modules['pytest'] = None; sys.argv[1:] = ['init', 'shop']; "
+        "from flowpipe.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", forbidding], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.endswith(
+        "next:\n"
+        "  cd shop\n"
+        "  flowpipe run                    # publishes every table\n"
+        "  flowpipe read daily_sales       # looks at one\n"
+        '  pip install "flowpipe-etl[testing]"  # brings pytest\n'
+        "  flowpipe test                   # runs tests/, with pytest\n"
+    )
