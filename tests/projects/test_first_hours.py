@@ -32,6 +32,12 @@ def test_a_pipe_that_closes_does_not_stop_a_run(project: ProjectFolder, argument
     assert (shown["run"]["outcome"], shown["run"]["error"]) == ("done", None)
 
 
+def test_an_error_of_a_step_is_shown_once(project: ProjectFolder) -> None:
+    Path(project.path, "data/numbers.csv").write_text("other\n1\n")
+    assert project.flowpipe("run").code != 0
+    assert project.flowpipe("show", "last").out.count("hint:") == 1
+
+
 def test_one_node_need_not_be_a_list(project: ProjectFolder) -> None:
     loaded = Project.load(project.path)
     assert list(loaded.compute("doubled")) == ["doubled"]
@@ -62,6 +68,13 @@ def test_one_window_need_not_be_a_list(project: ProjectFolder) -> None:
     assert [step.name for step in Project.load(project.path).plan(partitions="2024-02").steps] == ["double 2024-02"]
 
 
+def test_a_shell_that_is_not_known(project: ProjectFolder) -> None:
+    assert project.flowpipe("completion", "tcsh").err == (
+        "error: shell: 'tcsh' is not one of 'bash', 'zsh', 'fish'\n"
+        "  hint: flowpipe completion --help shows what it takes\n"
+    )
+
+
 def test_windows_where_there_are_none(project: ProjectFolder) -> None:
     catalog = Path(project.path, "conf/catalog.yml")
     catalog.write_text(catalog.read_text() + "tripled: {store: here, path: t.parquet}\n")
@@ -74,6 +87,12 @@ def test_windows_where_there_are_none(project: ProjectFolder) -> None:
     )
     assert project.flowpipe("plan", "--partition", "2024-01").err == (
         "error: no partitions: double, triple run as a whole\n  hint: leave out --partition, --from and --to\n"
+    )
+
+
+def test_an_unknown_name_is_answered_with_the_projects_names(project: ProjectFolder) -> None:
+    assert project.flowpipe("explain", "zzz").err == (
+        'error: unknown name "zzz"\n  hint: known: double, doubled, numbers; or an exit code, such as 3\n'
     )
 
 
