@@ -158,7 +158,7 @@ def _missing(kind: str, name: str, needs: Mapping[str, bool]) -> Iterator[Proble
 
 def _store_problems(found: Configuration, store: str | None) -> Iterator[Problem]:
     if store and store not in found.stores:
-        yield unknown("store", store, found.stores)
+        yield unknown("store", store, found.stores, add="add it under stores: of the profile")
 
 
 def _grain_problems(flag: str, every: str) -> Iterator[Problem]:

@@ -69,6 +69,10 @@ class Bound:
     checkpoints: frozenset[str] = frozenset()
     hooks: tuple[Hook, ...] = ()
 
+    def __repr__(self) -> str:
+        written = ", ".join(write.dataset.name for write in self.writes)
+        return f"<pipeline {self.name}: {', '.join(self.reads) or 'no dataset'} -> {written}>"
+
     @property
     def timeout(self) -> float | None:
         """How many seconds a step may take."""

@@ -29,7 +29,7 @@ def run(found: RunDetail) -> None:
     line(f"{when}  profile {entry.profile}  {entry.command}")
     for step in found.steps:
         _step(step)
-    if entry.error:
+    if entry.error and entry.error not in [step.error for step in found.steps]:
         line((f"\n{entry.error}", "red"))
 
 
@@ -46,7 +46,8 @@ def _step(step: StepRow) -> None:
         if node.warning:
             line(f"  warning {node.node}  {node.warning}")
     for check in step.checks:
-        line(f"  check   {check.dataset}  {check.check}: {rows(check.failed)} {check.consequence}")
+        told = f"{rows(check.failed)} {check.consequence}" if check.failed else check.consequence
+        line(f"  check   {check.dataset}  {check.check}: {told}")
     for output in step.outputs:
         extra = "  recovered" if output.recovered else ""
         line(f"  output  {output.dataset}  {rows(output.rows)}  {size(output.bytes)}{extra}")

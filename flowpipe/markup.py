@@ -1,4 +1,4 @@
-"""Tables as notebooks show them: HTML that takes its colours and fonts from the page around it."""
+"""Tables as notebooks and the Python prompt show them: HTML that takes its looks from the page around it, or text."""
 
 from __future__ import annotations
 
@@ -28,6 +28,21 @@ def table(head: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     titles = "".join(f'<th style="text-align: left">{escape(heading.lower())}</th>' for heading in headings)
     head = f"<div><strong>{escape(head)}</strong></div>"
     return f"{head}<table><thead><tr>{titles}</tr></thead><tbody>{shown}</tbody></table>"
+
+
+def text(head: str, rows: Sequence[Sequence[str]]) -> str:
+    """The same as text: rows under a line, without headings; of very many, the first.
+
+    >>> print(text("2 steps", [["load", "run"], ["sums_up", "skip"]]))
+    2 steps
+      load     run
+      sums_up  skip
+    """
+    shown = rows[:_MOST]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in shown]
+    more = [f"and {len(rows) - _MOST:,} more"] if len(rows) > _MOST else []
+    return "\n  ".join([head, *lines, *more])
 
 
 def _cell(text: str) -> str:

@@ -44,7 +44,7 @@ def pick(select: Sequence[str], bounds: Sequence[Bound]) -> list[Pick]:
     """
     problems: list[Problem] = []
     found: set[_Found] = set()
-    for selection in (one for text in select for one in text.split()):
+    for selection in (one for text in ([select] if isinstance(select, str) else select) for one in text.split()):
         parts = [_part(part, bounds, problems) for part in selection.split(",")]
         common = set.intersection(*parts)
         if all(parts) and not common:

@@ -55,9 +55,16 @@ class Plan:
         shown = {"run": "run", "skip": "skip", "ask": "decided at run"}
         return [(step.name, shown[step.action], step.reason) for step in self.steps]
 
-    def _repr_html_(self) -> str:
+    @property
+    def _head(self) -> str:
         waiting = sum(step.action != "skip" for step in self.steps)
-        return markup.table(f"plan: {waiting} of {len(self.steps)} steps to run", ("step", "action", "why"), self.rows)
+        return f"plan: {waiting} of {len(self.steps)} steps to run"
+
+    def __repr__(self) -> str:
+        return markup.text(self._head, self.rows)
+
+    def _repr_html_(self) -> str:
+        return markup.table(self._head, ("step", "action", "why"), self.rows)
 
 
 @dataclass

@@ -9,6 +9,7 @@ import errno
 import os
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -69,9 +70,10 @@ def _write(path: Path, shown: str) -> str:
             opened.flush()
             os.fsync(opened.fileno())
     except OSError as error:
+        with suppress(OSError):  # a file system that is read-only refuses this, too
+            file.unlink(missing_ok=True)
         raise FlowpipeError(f"{shown} cannot be written: {error.strerror}", hint=_mended(error)) from error
-    finally:
-        file.unlink(missing_ok=True)
+    file.unlink()
     return "a file was written and removed"
 
 

@@ -72,11 +72,20 @@ class Project:
     def _code(self) -> ProjectCode:
         return ProjectCode(self.configuration.code)
 
-    def _repr_html_(self) -> str:
+    @property
+    def _head(self) -> str:
+        return f"{self.configuration.project.name}, profile {self.profile}"
+
+    @property
+    def _rows(self) -> list[tuple[str, str, str]]:
         pipelines = self.configuration.pipelines.items()
-        grid = [(name, ", ".join(entry.modules), ", ".join(entry.writes.values())) for name, entry in pipelines]
-        head = f"{self.configuration.project.name}, profile {self.profile}"
-        return markup.table(head, ("pipeline", "modules", "writes"), grid)
+        return [(name, ", ".join(entry.modules), ", ".join(entry.writes.values())) for name, entry in pipelines]
+
+    def __repr__(self) -> str:
+        return markup.text(f"project {self._head}", self._rows)
+
+    def _repr_html_(self) -> str:
+        return markup.table(self._head, ("pipeline", "modules", "writes"), self._rows)
 
     @property
     def profile(self) -> str:
@@ -133,7 +142,7 @@ class Project:
             ConfigError: the project has problems, or inputs are missing.
             UsageError: a partition is none of the pipeline's.
         """
-        return self._planned(Selection(pipelines, tuple(partitions), first, last, force), now or datetime.now(UTC))
+        return self._planned(Selection(pipelines, partitions, first, last, force), now or datetime.now(UTC))
 
     def explain(self, name: str) -> list[Explanation]:
         """All that a name is: a dataset, nodes, a pipeline, an exit code or an error; what is not known is told so.
@@ -173,7 +182,7 @@ class Project:
             LockedError: another run holds the lock.
         """
         now = datetime.now(UTC)
-        selection = Selection(pipelines, tuple(partitions), first, last, force)
+        selection = Selection(pipelines, partitions, first, last, force)
         make_plan = partial(self._planned, selection, now)
         with self._hiding_secrets():
             bounds = self.check()

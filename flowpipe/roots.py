@@ -21,7 +21,7 @@ def find_root(path: Path) -> Path:
             return folder
     raise UsageError(
         f"no flowpipe project at {start} or above it: there is no conf/project.yml",
-        hint="go to the project's folder, or name it with --project DIR",
+        hint="go to the project's folder, or name it with --project DIR; `flowpipe init DIR` makes one",
     )
 
 

@@ -37,17 +37,26 @@ class RunResult:
         """How each step ended, by its name."""
         return {step.name: step.outcome for step in self.steps}
 
-    def _repr_html_(self) -> str:
+    @property
+    def _head(self) -> str:
+        told = f": {self.error}" if self.error else ""
+        return f"run {self.run}: {self.outcome} in {seconds(self.seconds)}{told}"
+
+    @property
+    def _rows(self) -> list[tuple[str, str, str, str]]:
         made: dict[str, list[str]] = {}
         for output in self.outputs:
             made.setdefault(step_name(output), []).append(f"{output.dataset} {rows(output.rows)}")
-        grid = [
+        return [
             (step.name, step.outcome, step.reason or ", ".join(made.get(step.name, [])), seconds(step.seconds))
             for step in self.steps
         ]
-        told = f": {self.error}" if self.error else ""
-        head = f"run {self.run}: {self.outcome} in {seconds(self.seconds)}{told}"
-        return markup.table(head, ("step", "outcome", "published", "took"), grid)
+
+    def __repr__(self) -> str:
+        return markup.text(self._head, self._rows)
+
+    def _repr_html_(self) -> str:
+        return markup.table(self._head, ("step", "outcome", "published", "took"), self._rows)
 
     def check(self) -> RunResult:
         """The same, if all went well.

@@ -17,10 +17,14 @@ class Selection:
     """Which pipelines and windows a plan covers; empty means all."""
 
     pipelines: tuple[str, ...] = ()
-    partitions: tuple[str, ...] = ()
+    partitions: Sequence[str] = ()
     first: str | None = None
     last: str | None = None
     force: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.partitions, str):  # one window, which is no list of its characters
+            object.__setattr__(self, "partitions", (self.partitions,))
 
     @property
     def has_windows(self) -> bool:
@@ -37,8 +41,9 @@ class Selection:
             raise ConfigError(self._unknown(name, bounds) for name in missing)
         chosen = [bound for name, bound in bounds.items() if not self.pipelines or name in self.pipelines]
         if self.has_windows and not any(bound.config.partitions for bound in chosen):
+            verb = "runs" if len(chosen) == 1 else "run"
             raise UsageError(
-                f"no partitions: {', '.join(bound.name for bound in chosen)} runs as a whole",
+                f"no partitions: {', '.join(bound.name for bound in chosen)} {verb} as a whole",
                 hint="leave out --partition, --from and --to",
             )
         return [(bound, self.windows(bound, now)) for bound in chosen]

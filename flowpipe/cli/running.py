@@ -3,6 +3,7 @@
 # Annotations are no texts here: Typer would compile each of every command at every start.
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -107,6 +108,13 @@ def _listener(*, quiet: bool, verbose: bool, as_json: bool) -> Any:
 
     if sum((quiet, verbose, as_json)) > 1:
         raise UsageError("--quiet, --verbose and --json exclude one another", hint="give one of them")
-    if as_json:
-        return lambda record: typer.echo(terminal.as_json(record))
-    return warnings if quiet else Progress(nodes=verbose)
+    tell = warnings if quiet else Progress(nodes=verbose)
+
+    def listen(record: Any) -> None:
+        with suppress(BrokenPipeError):  # a reader that has seen enough, such as `| head`, does not stop a run
+            if as_json:
+                typer.echo(terminal.as_json(record))
+            else:
+                tell(record)
+
+    return listen

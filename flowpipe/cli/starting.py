@@ -31,6 +31,7 @@ def init(
     Example: flowpipe init shop --template medallion
     """
     from flowpipe import starting
+    from flowpipe.extras import missing
     from flowpipe.terminal import line
 
     made = starting.start(folder, template)
@@ -47,9 +48,11 @@ def init(
     line("next:")
     if place != Path.cwd():
         line(("  cd " + _quoted(folder), "bold"))
+    bring = [('pip install "flowpipe-etl[testing]"', "brings pytest")] if missing(["pytest"]) else []
     for command, what in (
         ("flowpipe run", "publishes every table"),
         (f"flowpipe read {made.template.look_at}", "looks at one"),
+        *bring,
         ("flowpipe test", "runs tests/, with pytest"),
     ):
         line((f"  {command:<30}", "bold"), f"  # {what}")

@@ -58,4 +58,5 @@ def _options(command: Any) -> set[str]:
 def _sentence(text: str) -> str:
     """Typer's words without its full stop, beginning small, and without those of the library below it."""
     said = re.sub(r"^Input should be (.*?)(, unable to .*)?$", r"this must be \1", text.rstrip("."))
+    said = said.removeprefix("Value error, ")
     return said[:1].lower() + said[1:]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flowpipe.errors import UsageError, unknown
+from flowpipe.errors import UsageError, nearest, unknown
 from flowpipe.explaining import dataset, node, pipeline
 from flowpipe.explaining.surroundings import Surroundings as Surroundings
 from flowpipe.facts import Explanation
@@ -21,5 +21,8 @@ def explain(name: str, around: Surroundings) -> list[Explanation]:
     found += explanations(name)
     if not found:
         nodes = {known for bound in around.bounds.values() for known in bound.graph.nodes}
-        raise UsageError.of([unknown("name", name, {*around.catalog.names, *nodes, *around.bounds, *known_words()})])
+        own = {*around.catalog.names, *nodes, *around.bounds}
+        # Codes and errors are always the same: they are told only to who comes near to one.
+        known = {*own, *known_words()} if nearest(name, known_words()) else own
+        raise UsageError.of([unknown("name", name, known, add="an exit code, such as 3")])
     return found

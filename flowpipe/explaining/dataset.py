@@ -12,6 +12,7 @@ from flowpipe.bound import Bound, Write
 from flowpipe.errors import FlowpipeError
 from flowpipe.explaining.surroundings import Surroundings, choice_of, listed, moment, place
 from flowpipe.facts import Explanation, known
+from flowpipe.grid import type_name
 from flowpipe.partition import WHOLE
 from flowpipe.terminal import counted, rows
 
@@ -78,7 +79,7 @@ def _columns(name: str, makers: list[tuple[Bound, Write]], around: Surroundings)
     try:
         adapter = around.catalog.adapter(dataset)
         if now := adapter.schema(dataset):
-            return _aligned({column: str(dtype) for column, dtype in now.items()})
+            return _aligned({column: type_name(dtype) for column, dtype in now.items()})
         if not makers:
             return _guessed(adapter, dataset)
     except Missing as missing:
@@ -87,7 +88,8 @@ def _columns(name: str, makers: list[tuple[Bound, Write]], around: Surroundings)
     except FlowpipeError as error:
         why = f"the store cannot be asked: {around.told(error)}"
     schemas = [write.audit.schema for _, write in makers if write.audit.schema is not None]
-    said = {column: str(each.dtype) for schema in schemas for column, each in schema.columns.items()}
+    declared = {column: each.dtype for schema in schemas for column, each in schema.columns.items()}
+    said = {column: type_name(dtype.type) if dtype else str(dtype) for column, dtype in declared.items()}
     return [f"{why}; the schema says:", *_aligned(said)] if said else [why]
 
 
@@ -103,7 +105,7 @@ def _guessed(adapter: Adapter, dataset: Dataset) -> list[str]:
             found = adapter.read(dataset, WHOLE, pin, Path(spool)).collect_schema()
     except Exception as error:  # noqa: BLE001 - whatever a reader says of text that it cannot read
         return [f"cannot be read: {str(error).strip().partition(chr(10))[0]}"]
-    return _aligned({column: str(dtype) for column, dtype in found.items()})
+    return _aligned({column: type_name(dtype) for column, dtype in found.items()})
 
 
 def _aligned(columns: Mapping[str, str]) -> list[str]:

@@ -76,5 +76,8 @@ class Graph(Parts):
 
         return as_json(asdict(self)) + "\n"
 
+    def __repr__(self) -> str:
+        return f"<graph {self.title}: {len(self.vertices)} boxes, {len(self.edges)} edges>"
+
     def _repr_html_(self) -> str:
         return f'<div style="overflow-x:auto">{self.svg()}</div>'

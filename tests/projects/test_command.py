@@ -137,7 +137,7 @@ def test_a_life_with_the_command(monthly: ProjectFolder) -> None:
     )
     assert refused(away, "list") == (
         f"error: no flowpipe project at {away.path} or above it: there is no conf/project.yml\n"
-        "  hint: go to the project's folder, or name it with --project DIR\n"
+        "  hint: go to the project's folder, or name it with --project DIR; `flowpipe init DIR` makes one\n"
     )
     for command in ("list", "runs"):
         pipe = f"{sys.executable} -m flowpipe {command} | true; exit ${{PIPESTATUS[0]}}"

@@ -160,7 +160,7 @@ def test_without_a_project_the_machine_is_looked_at(tmp_path: Path, capsys: pyte
     assert [line.split()[1] for line in doctor.lines() if line.startswith("ok")] == ["python", "flowpipe", "libraries"]
     assert doctor.failures() == [
         f"FAIL project no flowpipe project at {tmp_path} or above it: there is no conf/project.yml",
-        "hint: go to the project's folder, or name it with --project DIR",
+        "hint: go to the project's folder, or name it with --project DIR; `flowpipe init DIR` makes one",
     ]
 
 

@@ -175,7 +175,7 @@ pipeline clean
   timeout     5m for each step
   next run    WHY
 """
-COLUMNS = ("day       Datetime(time_unit='us', time_zone=None)", "customer  String", "price     Int64")
+COLUMNS = ("day       Datetime[us]", "customer  String", "price     Int64")
 RAN = {
     "COLUMNS": COLUMNS,
     "PUBLISHED": ("TIME by run RUN, slice 2024-04", "4 of 4 slices, 7 rows"),

@@ -78,7 +78,7 @@ def test_a_folder_may_be_named(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (
             ["--write", "--project", "/"],
             "no flowpipe project at / or above it: there is no conf/project.yml",
-            "go to the project's folder, or name it with --project DIR",
+            "go to the project's folder, or name it with --project DIR; `flowpipe init DIR` makes one",
         ),
     ],
 )
