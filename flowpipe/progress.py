@@ -19,12 +19,16 @@ from flowpipe.records import (
 )
 from flowpipe.terminal import COLORS, REUSED, is_terminal, line, rows, seconds
 
+# Names of steps are padded to the longest that was told of, so that short ones leave room for what they made.
+_NARROWEST = 20
+
 
 class Progress:
     """Prints a run's records as they come; `nodes` asks for a line for each node, too."""
 
     def __init__(self, *, nodes: bool) -> None:
         self._nodes = nodes
+        self._wide = _NARROWEST
         self._status: Any = None  # a `rich.status.Status`, on a terminal
         # By step: several may run at once, or wait to be published together.
         self._running: dict[str, dict[str, None]] = {}
@@ -37,6 +41,7 @@ class Progress:
             case RunStarted():
                 line(f"run {record.run}  profile {record.profile}")
             case StepStarted():
+                self._widen(record)
                 self._running[step_name(record)] = {}
                 self._show(f"{step_name(record)}: {record.reason}")
             case NodeStarted():
@@ -54,6 +59,9 @@ class Progress:
                 self._hide()
                 told = ", ".join(f"{count} {outcome}" for outcome, count in self._counts.items()) or "no step ran"
                 line((record.outcome, COLORS[record.outcome]), f": {told} in {seconds(record.seconds)}")
+
+    def _widen(self, record: StepStarted | StepEnded) -> None:
+        self._wide = max(self._wide, len(step_name(record)))
 
     def _node(self, record: NodeEnded) -> None:
         self._running.get(step_name(record), {}).pop(record.node, None)
@@ -81,7 +89,8 @@ class Progress:
             f"{output.dataset} {rows(output.rows)}" for output in self._outputs.pop(step_name(record), [])
         )
         outcome = (f"{record.outcome:<9}", COLORS[record.outcome])
-        line(f"  {step_name(record):<28} ", outcome, f" {told}  {seconds(record.seconds)}")
+        self._widen(record)
+        line(f"  {step_name(record):<{self._wide}}  ", outcome, f" {told and told + '  '}{seconds(record.seconds)}")
         for check in self._checks.pop(step_name(record), []):
             if check.failed:
                 line(f"    {check.consequence} {rows(check.failed)} of {check.dataset}: {check.check}")

@@ -20,6 +20,9 @@ from flowpipe.steps import Steps, outcome_of
 from flowpipe.terminal import rows, seconds
 from flowpipe.workshop import Workshop
 
+# Whoever only looks whether the lock is free holds it for an instant.
+_GLANCE = 0.2
+
 
 @dataclass(frozen=True)
 class RunResult:
@@ -127,7 +130,7 @@ def locked(state: Path, wait: timedelta) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    lock = FileLock(state / "lock", timeout=wait.total_seconds())
+    lock = FileLock(state / "lock", timeout=max(wait.total_seconds(), _GLANCE))
     try:
         state.mkdir(parents=True, exist_ok=True)
         lock.acquire()

@@ -9,6 +9,7 @@ import signal
 import sys
 import traceback
 from contextlib import suppress
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -134,6 +135,9 @@ def _misused(error: TyperException) -> int:
 
 
 def _report(error: FlowpipeError) -> int:
-    for problem in error.problems:
-        typer.echo(f"error: {problem}", err=True)
+    problems = error.problems
+    for problem, following in zip(problems, (*problems[1:], None), strict=True):
+        # What mends several mistakes of one place is told once, after the last of them.
+        is_told = following and (following.where, following.hint) == (problem.where, problem.hint)
+        typer.echo(f"error: {replace(problem, hint=None) if is_told else problem}", err=True)
     return error.exit_code

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -105,8 +106,9 @@ def check_form(mistake: Mistake, err: str, seen: Finished) -> None:
     assert seen.code != 0
     problems = re.findall(r"^error: .*\n(?:(?!error: ).*\n)*", err, re.MULTILINE)
     assert problems
-    for problem in problems:
-        assert "\n  hint: " in problem
+    for problem, following in pairwise([*problems, ""]):
+        # Several mistakes of one place may share the hint of the last.
+        assert "\n  hint: " in problem or problem.split(": ")[1] == following.split(": ")[1]
     if seen.code == 2 and any(file.startswith(("conf/", "pipelines/")) for file in mistake.touched):
         assert re.search(r"^error: (conf|pipelines)/[\w./]+(:\d+){0,2}: ", err), "no place"
 

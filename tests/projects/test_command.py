@@ -91,7 +91,7 @@ def test_a_life_with_the_command(monthly: ProjectFolder) -> None:
     assert masked(first.out) == (
         "run RUN  profile dev\n"
         "    doubled  done  TOOK\n"
-        "  double                       done      doubled 3 rows  TOOK\n"
+        "  double                done      doubled 3 rows  TOOK\n"
         "done: 1 done in TOOK\n"
     )
     second = monthly.flowpipe("run", "--json", "--from", "2024-02", "--set", "params.factor=3")
@@ -262,7 +262,7 @@ def test_a_failing_node(project: ProjectFolder) -> None:
         ),
     )
     assert masked(failed.out) == (
-        "run RUN  profile dev\n  double                       failed      TOOK\nfailed: 1 failed in TOOK\n"
+        "run RUN  profile dev\n  double                failed    TOOK\nfailed: 1 failed in TOOK\n"
     )
     debugged = project.flowpipe("run", "--debug")
     assert debugged.code == 1
