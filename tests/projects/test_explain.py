@@ -314,7 +314,10 @@ def test_a_missing_input_is_why_the_next_run_is_not_known(shop_copy: Path, capsy
 
 
 def test_what_is_unknown_or_wrong(explain: Explain, shop_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert explain("claen", code=2) == 'error: unknown name "claen"\n  hint: did you mean "clean"?\n'
+    assert explain("claen", code=2) == (
+        'error: unknown name "claen"\n'
+        '  hint: did you mean "clean"? known: clean, customers, orders, priced, report, totals\n'
+    )
     assert explain("DataEror", code=2) == 'error: unknown name "DataEror"\n  hint: did you mean "DataError"?\n'
     (shop_copy / "conf/pipelines/totals.yml").write_text("modules: [totls]\nwrites: {totals: report}\n")
     assert asked(shop_copy, capsys)("clean", code=2) == (
