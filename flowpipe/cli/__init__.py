@@ -138,6 +138,6 @@ def _report(error: FlowpipeError) -> int:
     problems = error.problems
     for problem, following in zip(problems, (*problems[1:], None), strict=True):
         # What mends several mistakes of one place is told once, after the last of them.
-        is_told = following and (following.where, following.hint) == (problem.where, problem.hint)
-        typer.echo(f"error: {replace(problem, hint=None) if is_told else problem}", err=True)
+        told = problem.where and following and (following.where, following.hint) == (problem.where, problem.hint)
+        typer.echo(f"error: {replace(problem, hint=None) if told else problem}", err=True)
     return error.exit_code
