@@ -15,6 +15,7 @@ from fcntl import ioctl
 from pathlib import Path
 from struct import pack
 from termios import TIOCSWINSZ
+from typing import Any
 
 import pytest
 
@@ -219,11 +220,19 @@ def test_ctrl_c_is_answered_at_once(project: ProjectFolder) -> None:
 def test_every_command_has_an_example_that_it_takes() -> None:
     import typer.main
 
-    group = typer.main.get_command(app)
-    for name, command in group.commands.items():  # type: ignore[attr-defined]
+    for path, command in commands(typer.main.get_command(app), ["flowpipe"]):
         examples = re.findall(r"Example: (.*)", command.help or "")
-        assert examples, name
+        assert examples, path
         for example in examples:
             words = shlex.split(example.partition(" > ")[0].removeprefix('eval "$(').removesuffix(')"'))
-            assert words[:2] == ["flowpipe", name]
-            command.make_context(name, words[2:]).close()
+            assert words[: len(path)] == path
+            command.make_context(path[-1], words[len(path) :]).close()
+
+
+def commands(group: Any, path: list[str]) -> Iterator[tuple[list[str], Any]]:
+    """Every command, also those of groups, with the words that call it."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, [*path, name])
+        else:
+            yield [*path, name], command
