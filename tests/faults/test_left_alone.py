@@ -115,7 +115,7 @@ def test_a_store_that_is_away_is_left_alone_until_its_cool_down_has_passed(wareh
         )
         assert warehouse.state() == (state, failures)
     said = failed.err.splitlines()[0].removeprefix("error: ")
-    assert said.startswith("database postgres on 127.0.0.1: connection failed: "), said
+    assert said.startswith("conf/profiles/dev.yml:3:3: database postgres on 127.0.0.1: connection failed: "), said
 
     met = network.met
     began = r"\d{4}-\d\d-\d\d \d\d:\d\d"
