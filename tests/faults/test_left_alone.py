@@ -114,8 +114,8 @@ def test_a_store_that_is_away_is_left_alone_until_its_cool_down_has_passed(wareh
             "hint: does the server run, and are the store's host, port, user and password right?",
         )
         assert warehouse.state() == (state, failures)
-    said = failed.err.splitlines()[0].removeprefix("error: ")
-    assert said.startswith("conf/profiles/dev.yml:3:3: database postgres on 127.0.0.1: connection failed: "), said
+    said = failed.err.splitlines()[0].removeprefix("error: conf/profiles/dev.yml:3:3: ")
+    assert said.startswith("database postgres on 127.0.0.1: connection failed: "), said
 
     met = network.met
     began = r"\d{4}-\d\d-\d\d \d\d:\d\d"
