@@ -138,7 +138,7 @@ def test_a_store_that_is_away_is_left_alone_until_its_cool_down_has_passed(wareh
 
     passed = ("--set", "stores.warehouse.breaker.cool_down=1ms")
     again = warehouse.flowpipe("run", "double", *passed)
-    assert (again.code, again.err.splitlines()[0]) == (1, f"error: {said}")
+    assert (again.code, again.err.splitlines()[0]) == (1, f"error: conf/profiles/dev.yml:3:3: {said}")
     assert network.met > met
     assert warehouse.state() == ("open", 3)
 
