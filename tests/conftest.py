@@ -33,6 +33,11 @@ class Finished:
     err: str
 
 
+def outer() -> dict[str, str]:
+    """The environment without what is for the pytest that runs these tests."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+
+
 @dataclass(frozen=True)
 class ProjectFolder:
     """A project that a test writes file by file and runs with the real command."""
@@ -52,7 +57,7 @@ class ProjectFolder:
         done = subprocess.run(
             [sys.executable, "-m", "flowpipe", *arguments],
             cwd=self.path,
-            env=os.environ | {"COLUMNS": "200"} | env,
+            env=outer() | {"COLUMNS": "200"} | env,
             capture_output=True,
             text=True,
             check=False,

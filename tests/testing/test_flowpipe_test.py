@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from flowpipe.cli import run_command
-from tests.conftest import ProjectFolder
+from tests.conftest import ProjectFolder, outer
 
 ROOT = Path(__file__).parent.parent.parent
 YAML = """
@@ -135,7 +134,7 @@ def test_ctrl_c_ends_it(project: ProjectFolder) -> None:
     project.write({"tests/test_slow.py": slow})
     command = [sys.executable, "-m", "flowpipe", "test", "--", "-p", "no:cacheprovider"]
     with subprocess.Popen(
-        command, cwd=project.path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
+        command, cwd=project.path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=outer()
     ) as running:
         until = time.monotonic() + 30
         while not (project.path / "began").exists() and time.monotonic() < until:
