@@ -21,6 +21,8 @@ from tests.clusters import dask_cluster, ray_cluster
 settings.register_profile("flowpipe", deadline=None)
 settings.load_profile("flowpipe")
 
+os.environ.pop("PYTEST_ADDOPTS", None)  # read by now, and not for the pytests that tests start
+
 collect_ignore = ["typing"]  # it is for type checkers, which run nothing
 
 
@@ -31,11 +33,6 @@ class Finished:
     code: int
     out: str
     err: str
-
-
-def outer() -> dict[str, str]:
-    """The environment without what is for the pytest that runs these tests."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ class ProjectFolder:
         done = subprocess.run(
             [sys.executable, "-m", "flowpipe", *arguments],
             cwd=self.path,
-            env=outer() | {"COLUMNS": "200"} | env,
+            env=os.environ | {"COLUMNS": "200"} | env,
             capture_output=True,
             text=True,
             check=False,
