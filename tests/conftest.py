@@ -117,7 +117,8 @@ def killed_before_rename(number: int, script: str) -> None:
         f"        if len(renames) == {number}: os.kill(os.getpid(), signal.SIGKILL)\n"
         "sys.addaudithook(hook)\n"
     )
-    done = subprocess.run([sys.executable, "-c", hook + script], capture_output=True, text=True, check=False)
+    # -B: files of bytecode are renamed, too, where they are not there yet.
+    done = subprocess.run([sys.executable, "-B", "-c", hook + script], capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
