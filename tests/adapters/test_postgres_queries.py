@@ -63,8 +63,9 @@ def test_a_dollar_is_not_always_a_placeholder(store: PostgresStore) -> None:
 
 def test_a_query_that_cannot_run_is_said(store: PostgresStore) -> None:
     store.publish(table(), rows("2013-01", 1))
+    hint = "\n  hint: make it, or mend the dataset's `table:` or `query:`"
     for text, told in (
-        ("SELECT * FROM delay", 'relation "delay" does not exist'),
+        ("SELECT * FROM delay", f'relation "delay" does not exist{hint}'),
         (
             "SELECT idd FROM delays",
             'column "idd" does not exist\n  hint: Perhaps you meant to reference the column "delays.id".',
@@ -73,7 +74,7 @@ def test_a_query_that_cannot_run_is_said(store: PostgresStore) -> None:
             "WITH x AS (DELETE FROM delays RETURNING *) SELECT * FROM x",
             "WITH clause containing a data-modifying statement must be at the top level",
         ),
-        ("SELECT nextval('s')", 'relation "s" does not exist'),
+        ("SELECT nextval('s')", f'relation "s" does not exist{hint}'),
         ("SELECT 1 / (id - 1) FROM delays", "division by zero"),
     ):  # fmt: skip
         with pytest.raises(FlowpipeError) as caught:

@@ -180,7 +180,7 @@ def test_what_is_done_after_a_publish(empty_project: Make, store: str) -> None:
     project.write(copying(store, 'after_publish: "UPDATE nowhere SET n = 1"', "n\n5\n"))
     code, errors = refused(project)
     assert code == 4
-    assert errors[0].startswith("error: dataset out: statement 1 of after_publish failed, nothing was published: ")
+    assert "dataset out: statement 1 of after_publish failed, nothing was published: " in errors[0]
     assert "nowhere" in errors[0]
     assert errors[1] == "  hint: mend `UPDATE nowhere SET n = 1`"
     assert table(project, "n") == [(2,), (40,)]
