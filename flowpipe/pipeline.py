@@ -11,7 +11,7 @@ from typing import Any
 
 from flowpipe import blocks, graph
 from flowpipe.errors import ConfigError, FlowpipeError, NodeError, Problem, Where, unknown
-from flowpipe.executors import NodeProgress
+from flowpipe.executors import ClusterLost, NodeProgress
 from flowpipe.executors.scheduler import Scheduler
 from flowpipe.executors.task import Failure, NodesFailed, NodeTimeout, Settings, Task, Watch
 from flowpipe.firing import NO_HOOKS, Firing
@@ -187,7 +187,7 @@ class Pipeline:
         first, *others = failures
         node = self.nodes[first.node.partition("[")[0]]
         if isinstance(first.error, FlowpipeError):
-            return first.error.at(node.where)
+            return first.error if isinstance(first.error, ClusterLost) else first.error.at(node.where)
         if isinstance(first.error, WrongType):
             return self._of_wrong_type(node, first.error)
         item = f" for item {first.item} of {node.within}" if first.item else ""

@@ -192,7 +192,7 @@ class TestCreate:
                     '  hint: did you mean "workers"? known: memory, workers',
                 ],
             ),
-            ("{type: threads, workers: 0}", ["conf/profiles/dev.yml:2:36: 0 must be at least 1"]),
+            ("{type: threads, workers: 0}", ["conf/profiles/dev.yml:2:36: workers: 0 must be at least 1"]),
         ],
     )
     def test_problems(self, tmp_path: Path, executor: str, lines: list[str]) -> None:
