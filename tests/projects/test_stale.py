@@ -242,7 +242,8 @@ def test_damaged_inputs_are_not_blamed_on_nodes(project: ProjectFolder) -> None:
     done = project.flowpipe("run")
     assert done.code == 3
     first, second = done.err.splitlines()
-    assert first.startswith("error: conf/catalog.yml:1:1: input numbers cannot be read: data/in.parquet: ComputeError: parquet: ")
+    told = "error: conf/catalog.yml:1:1: input numbers cannot be read: data/in.parquet: ComputeError: parquet: "
+    assert first.startswith(told)
     assert second == "  hint: mend the file, or the dataset's `format:` and `options:`"
 
 
