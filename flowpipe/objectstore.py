@@ -146,6 +146,7 @@ def explain(error: Exception) -> tuple[str, str | None]:
     ('It is not there (NoSuchBucket)', "make the bucket, or correct the store's `url`")
     """
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
+    text = re.split(r"\n\s+0: ", text)[0]  # where Rust is asked for them, its frames follow
     answer = re.search(r"<Code>(\w+)</Code>.*?<Message>([^<]*)</Message>", text, re.DOTALL)
     asked = "169.254.169.254" in text or "error occurred while loading credentials" in text
     if asked or type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):

@@ -135,6 +135,8 @@ def _misused(error: TyperException) -> int:
 
 
 def _report(error: FlowpipeError) -> int:
+    with suppress(OSError):  # in a log of both, what was told before stands before
+        sys.stdout.flush()
     problems = error.problems
     for problem, following in zip(problems, (*problems[1:], None), strict=True):
         # What mends several mistakes of one place is told once, after the last of them.
