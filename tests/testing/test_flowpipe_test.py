@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -135,7 +135,13 @@ def test_ctrl_c_ends_it(project: ProjectFolder) -> None:
     project.write({"tests/test_slow.py": slow})
     command = [sys.executable, "-m", "flowpipe", "test", "--", "-p", "no:cacheprovider"]
     with subprocess.Popen(
-        command, cwd=project.path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
+        command,
+        cwd=project.path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # What is started in the background is deaf to it, and so is all that it starts.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - there is one thread
     ) as running:
         until = time.monotonic() + 120
         while not (project.path / "began").exists() and time.monotonic() < until:
