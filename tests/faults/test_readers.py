@@ -16,7 +16,7 @@ from benchmarks.faults.job import Rows, Target
 from benchmarks.faults.life import Life
 from flowpipe.testing.kills import in_child
 
-PUBLISHES, ROWS = 100, 2000
+PUBLISHES, ROWS, ENOUGH = 100, 2000, 5
 STORES = ("files", "files on S3", "delta", "delta on S3", "duckdb", "postgres")
 
 
@@ -32,11 +32,13 @@ def test_a_reader_sees_old_or_new(target: Target, tmp_path: Path) -> None:
         while not ended.done():
             with contextlib.suppress(*not_there_yet(target.name)):
                 seen.append(number_of(life.rows()))
+            if len(set(seen)) > ENOUGH:
+                (life.project / "seen").touch()
             time.sleep(0.005)  # a DuckDB file belongs to one process at a time, also to the one that publishes
-    assert ended.result().value == 0, ended.result().error
-    assert number_of(life.rows()) == PUBLISHES - 1
+    assert ended.result().value >= PUBLISHES - 1, ended.result().error
+    assert number_of(life.rows()) == ended.result().value
     assert seen == sorted(seen), "a reader went back in time"
-    assert len(set(seen)) > 5, f"only {set(seen)} were seen: this shows nothing"
+    assert len(set(seen)) > ENOUGH, f"only {set(seen)} were seen: this shows nothing"
 
 
 def number_of(rows: Rows) -> int:

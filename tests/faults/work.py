@@ -48,7 +48,10 @@ def on_a_full_disk(project: str, arguments: tuple[str, ...], instants: Instants,
 
 
 def publishing_on(project: str, rows: int, times: int, instants: Instants) -> int:
-    """Publish so often, each time so many rows that all carry the publish's number; 0."""
+    """Publish so often, each time so many rows that all carry the publish's number, and on until `seen` is there.
+
+    The number of the last one.
+    """
     from flowpipe.errors import PublishError
     from flowpipe.project import Project
     from flowpipe.testing import Store
@@ -59,7 +62,9 @@ def publishing_on(project: str, rows: int, times: int, instants: Instants) -> in
     store = Store(catalog.adapter(dataset), Path("scratch"))
     with instants.watching():
         pass
-    for number in range(times):
+    number, patience = -1, time.monotonic() + 60
+    while number + 1 < times or not (Path("seen").exists() or time.monotonic() > patience):
+        number += 1
         frame = pl.DataFrame({"id": range(rows), "amount": [number] * rows})
         publication = store.stage(dataset, frame, fingerprint=f"f{number}", run=f"run{number}")
         until = time.monotonic() + 30
@@ -72,7 +77,7 @@ def publishing_on(project: str, rows: int, times: int, instants: Instants) -> in
                 if "held open" not in str(error) or time.monotonic() > until:
                     raise
                 time.sleep(0.001)
-    return 0
+    return number
 
 
 def _write(store: str, project: Path) -> None:
